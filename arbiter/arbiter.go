@@ -1,0 +1,129 @@
+package arbiter
+
+import (
+	"fmt"
+	"time"
+)
+
+// Token is the fencing token of a holding: a number that only grows. Zero is no token.
+type Token uint64
+
+// Mode is the kind of permission a node needs before it may hold a claim.
+// The zero Mode permits nothing.
+type Mode uint8
+
+// The modes, from the weakest to the strongest promise.
+const (
+	ModeNone   Mode = iota // not known yet: nothing may be held
+	ModeVRRP               // plain VRRP: no permission; two holders are possible
+	ModeVeto               // two nodes without a third: a live holder seen by any path forbids
+	ModeQuorum             // promises of a majority of all configured voters
+	ModeLease              // the etcd lease; promises of all other nodes while etcd is silent
+)
+
+// Path says how a piece of evidence came: directly from the node it speaks of, or
+// through another member of the mesh.
+type Path struct {
+	Via string `json:"via,omitempty"` // empty: directly
+}
+
+// String returns "direct" or "via NAME".
+func (p Path) String() string {
+	if p.Via == "" {
+		return "direct"
+	}
+	return "via " + p.Via
+}
+
+// Report is what a node says of itself in the mesh. A newer one (higher Incarnation,
+// then higher Seq) replaces an older one.
+type Report struct {
+	Node        string        `json:"node"`
+	Incarnation uint64        `json:"incarnation"` // grows with each start of the daemon
+	Seq         uint64        `json:"seq"`         // grows with each report
+	Mode        Mode          `json:"mode"`
+	Witness     bool          `json:"witness,omitempty"` // a mesh witness: votes, holds nothing
+	Leaving     bool          `json:"leaving,omitempty"` // stopping in an orderly way
+	Claims      []ClaimReport `json:"claims,omitempty"`
+}
+
+// ClaimReport is what a node says of one claim.
+type ClaimReport struct {
+	Claim    string `json:"claim"`
+	State    string `json:"state"` // MASTER, BACKUP, FAULT or INIT, as VRRP has it
+	Holds    bool   `json:"holds"` // from the first address on until the last guard is off
+	Token    Token  `json:"token"` // of the holding, else the highest one known
+	Priority uint8  `json:"priority"`
+	Address  string `json:"address,omitempty"` // what breaks a tie of priorities
+}
+
+// Newer reports whether r replaces old.
+func (r Report) Newer(old Report) bool {
+	if r.Incarnation != old.Incarnation {
+		return r.Incarnation > old.Incarnation
+	}
+	return r.Seq > old.Seq
+}
+
+// Claim returns what r says of the claim, and whether it says anything.
+func (r Report) Claim(name string) (ClaimReport, bool) {
+	for _, c := range r.Claims {
+		if c.Claim == name {
+			return c, true
+		}
+	}
+	return ClaimReport{}, false
+}
+
+// RequestKind is what one node asks of another.
+type RequestKind uint8
+
+// The requests of the mesh.
+const (
+	RequestHolds    RequestKind = iota + 1 // do you hold this claim?
+	RequestPromise                         // promise not to take it, nor to promise it to another
+	RequestHandover                        // let go of it in my favour: my priority is higher
+	RequestReleased                        // told, not asked: I have let go of it, take it
+)
+
+// Request is a question from one node to another about one claim.
+type Request struct {
+	ID       uint64      `json:"id"` // unique for From and its incarnation
+	Kind     RequestKind `json:"kind"`
+	From     string      `json:"from"`
+	To       string      `json:"to"`
+	Claim    string      `json:"claim"`
+	Token    Token       `json:"token,omitempty"`
+	Priority uint8       `json:"priority,omitempty"`
+}
+
+// Answer is what a Request brings back.
+type Answer struct {
+	ID    uint64 `json:"id"` // the request's
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Claim string `json:"claim"`
+	Yes   bool   `json:"yes"`             // holds; promised; will hand over
+	Token Token  `json:"token,omitempty"` // the highest token of the claim the answerer knows
+	Why   string `json:"why,omitempty"`   // for people, when the answer is no
+}
+
+// String returns the mode's name as the configuration and the status have it.
+func (m Mode) String() string {
+	switch m {
+	case ModeNone:
+		return "none"
+	case ModeVRRP:
+		return "vrrp"
+	case ModeVeto:
+		return "veto"
+	case ModeQuorum:
+		return "quorum"
+	case ModeLease:
+		return "lease"
+	}
+	return fmt.Sprintf("Mode(%d)", uint8(m))
+}
+
+// Age is how old a piece of evidence is; a negative Age means: never seen.
+type Age = time.Duration
