@@ -1,0 +1,322 @@
+package witness
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+)
+
+// Config says who a Lease belongs to.
+type Config struct {
+	Node        string
+	Incarnation uint64 // grows with each start of the daemon
+	Timing      Timing // must pass Check
+}
+
+// Lease is one node's relation to the witness: what it has seen there, what it holds
+// by it and until when, and what it has to send next. It is driven by Poll, Done and
+// Observe; Standing and Permission read it.
+//
+// At most one Swap is in flight. Each one compares the node's own record, so that
+// they take effect in the order sent or not at all: once a later answer shows another version of
+// the own record, a Swap whose reply was lost can never take effect any more.
+type Lease struct {
+	cfg Config
+
+	clusterID uint64
+	revision  int64
+	since     time.Time // of the first complete observation of this witness
+	replaced  bool      // the witness is not the one first seen: trust no tombstone for a Wait
+	nodes     map[string]seenNode
+	claims    map[string]seenClaim
+
+	beat    uint64
+	until   time.Time // the end of the last renewal that was seen to succeed
+	held    map[string]arbiter.Token
+	wishes  map[string]wish
+	next    time.Time // the next renewal
+	rest    time.Time // after trouble: nothing goes out before
+	flight  *flight
+	doubts  []flight // replies lost, not yet known to be without effect
+	clashes int      // conditions failed in a row
+
+	answered time.Time
+	err      error
+	nextID   uint64
+}
+
+type seenNode struct {
+	Versioned[NodeRecord]
+	changed  time.Time // when Beat (or the record's absence) was first seen so
+	restarts time.Time // when Incarnation was first seen so
+}
+
+type seenClaim struct {
+	Versioned[ClaimRecord]
+	changed time.Time // when this version was first seen
+}
+
+// wish is what is to become of a claim: take it, or release it in favour of to.
+type wish struct {
+	take  bool
+	floor arbiter.Token // the new token must be above this
+	to    string
+}
+
+type flight struct {
+	id       uint64
+	sent     time.Time
+	ownIf    int64 // the own record's version that the Swap compares
+	revision int64 // known when it left: an answer below is another store's
+	takes    map[string]arbiter.Token
+	releases []string
+	renews   bool
+}
+
+// Operation is a Swap to be carried to the witness, and its reply to Done.
+type Operation struct {
+	ID      uint64
+	Swap    Swap
+	Timeout time.Duration // after which the reply counts as lost
+}
+
+// NewLease returns a Lease that has seen nothing and holds nothing.
+// It panics when the timing is unsafe: the configuration is checked before.
+func NewLease(cfg Config) *Lease {
+	if err := cfg.Timing.Check(); err != nil {
+		panic("witness: " + err.Error())
+	}
+	return &Lease{
+		cfg:    cfg,
+		nodes:  map[string]seenNode{},
+		claims: map[string]seenClaim{},
+		held:   map[string]arbiter.Token{},
+		wishes: map[string]wish{},
+	}
+}
+
+// Take asks for the claim, with a token above floor, as soon as the records allow it,
+// until Drop or Release.
+func (l *Lease) Take(claim string, floor arbiter.Token) {
+	l.wishes[claim] = wish{take: true, floor: floor}
+}
+
+// Release gives the claim back as a tombstone in favour of the node to, or of anyone
+// if empty. The caller has let go of it and has verified that.
+func (l *Lease) Release(claim, to string) {
+	if _, held := l.held[claim]; held {
+		l.wishes[claim] = wish{to: to}
+		return
+	}
+	delete(l.wishes, claim)
+}
+
+// Drop withdraws a Take that has not been granted.
+func (l *Lease) Drop(claim string) {
+	if l.wishes[claim].take {
+		delete(l.wishes, claim)
+	}
+}
+
+// Hasten makes the next Swap due at once: somebody said that a record has changed.
+func (l *Lease) Hasten(now time.Time) { l.next = now }
+
+// Permission returns the claim's token and the instant until which this node may
+// hold it, and whether the witness has granted it at all.
+func (l *Lease) Permission(claim string) (arbiter.Token, time.Time, bool) {
+	token, ok := l.held[claim]
+	return token, l.until, ok
+}
+
+// Unsettled reports whether a take of the claim may still happen that this node does
+// not know the end of: it must promise the claim to nobody meanwhile.
+func (l *Lease) Unsettled(claim string) bool {
+	if l.flight != nil {
+		if _, ok := l.flight.takes[claim]; ok {
+			return true
+		}
+	}
+	return slices.ContainsFunc(l.doubts, func(f flight) bool {
+		_, ok := f.takes[claim]
+		return ok
+	})
+}
+
+// Releasing reports whether a release of the claim has not been confirmed yet.
+func (l *Lease) Releasing(claim string) bool {
+	w, ok := l.wishes[claim]
+	return ok && !w.take
+}
+
+// Deadline returns when Poll wants to be called next; zero while a Swap is in flight.
+func (l *Lease) Deadline(now time.Time) time.Time {
+	if l.flight != nil {
+		return time.Time{}
+	}
+	due := l.next
+	for claim, w := range l.wishes {
+		at := now
+		if w.take {
+			s := l.Standing(now, claim)
+			if s.State == Unknown || s.State == Mine {
+				continue
+			}
+			at = s.At
+		}
+		if at.Before(due) {
+			due = at
+		}
+	}
+	return later(due, l.rest)
+}
+
+// Poll returns the Swap to be sent now, if one is due. Its renewal counts from now:
+// the caller sends it at once, or the holding is shorter than it could be, never longer.
+func (l *Lease) Poll(now time.Time) (Operation, bool) {
+	if l.flight != nil || now.Before(l.Deadline(now)) {
+		return Operation{}, false
+	}
+	l.nextID++
+	f := flight{id: l.nextID, sent: now, revision: l.revision}
+	var s Swap
+	if !l.since.IsZero() {
+		s = l.build(now, &f)
+	}
+	l.flight = &f
+	l.next = now.Add(l.cfg.Timing.Renew)
+	return Operation{ID: f.id, Swap: s, Timeout: l.cfg.Timing.Renew}, true
+}
+
+// build assembles the Swap: the renewal, and each wish that the records allow now.
+func (l *Lease) build(now time.Time, f *flight) Swap {
+	me := l.nodes[l.cfg.Node]
+	l.beat = max(l.beat, me.Record.Beat) + 1
+	f.ownIf, f.renews, f.takes = me.Version, true, map[string]arbiter.Token{}
+	s := Swap{
+		IfNodes:  map[string]int64{l.cfg.Node: me.Version},
+		IfClaims: map[string]int64{},
+		Nodes: []NodeRecord{{
+			Node: l.cfg.Node, Incarnation: l.cfg.Incarnation, Beat: l.beat,
+			HoldMS: l.cfg.Timing.Hold.Milliseconds(), LateMS: l.cfg.Timing.Late.Milliseconds(),
+			Taken: me.Record.Taken,
+		}},
+	}
+	for _, claim := range slices.Sorted(maps.Keys(l.wishes)) {
+		w, rec := l.wishes[claim], l.claims[claim]
+		if w.take {
+			if st := l.Standing(now, claim); st.State != Free {
+				continue
+			}
+			token := max(rec.Record.Token, w.floor) + 1
+			f.takes[claim] = token
+			s.Claims = append(s.Claims, ClaimRecord{Claim: claim, Holder: l.cfg.Node, Incarnation: l.cfg.Incarnation, Token: token})
+			l.evict(&s, rec.Record)
+		} else {
+			r := rec.Record
+			r.Released, r.To = true, w.to
+			f.releases = append(f.releases, claim)
+			s.Claims = append(s.Claims, r)
+		}
+		s.IfClaims[claim] = rec.Version
+	}
+	return s
+}
+
+// evict adds to the Swap what makes the former holder's next renewal fail, unless it
+// has let go itself: its record must be as seen, and changes.
+func (l *Lease) evict(s *Swap, r ClaimRecord) {
+	if r.Holder == "" || r.Holder == l.cfg.Node || r.Released {
+		return
+	}
+	if _, done := s.IfNodes[r.Holder]; done {
+		return
+	}
+	victim := l.nodes[r.Holder]
+	s.IfNodes[r.Holder] = victim.Version
+	if victim.Version != 0 {
+		rec := victim.Record
+		rec.Taken++
+		s.Nodes = append(s.Nodes, rec)
+	}
+}
+
+// Done brings the reply to the Swap with the given id. With an error the reply is lost: what was
+// sent may have happened. refused says that it surely has not.
+func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused bool) {
+	if l.flight == nil || l.flight.id != id {
+		return
+	}
+	f := *l.flight
+	l.flight = nil
+	if err != nil {
+		l.err = err
+		if !refused && f.renews {
+			l.doubt(f)
+		}
+		// The next try is due a Renew after this one left; never in a tight loop.
+		l.rest = now.Add(l.cfg.Timing.Renew / 4)
+		return
+	}
+	l.err, l.answered = nil, now
+	if out.Revision < f.revision {
+		l.replace(now)
+	}
+	l.Observe(now, out.Observation)
+	switch {
+	case !f.renews: // the first reading: now the work can begin
+		l.next = now
+	case out.Done:
+		l.clashes = 0
+		l.until = later(l.until, f.sent.Add(l.cfg.Timing.Hold))
+		for claim, token := range f.takes {
+			l.granted(claim, token)
+		}
+		for _, claim := range f.releases {
+			delete(l.held, claim)
+			delete(l.wishes, claim)
+		}
+	default:
+		l.clashes++
+		l.next = now
+		if l.clashes > maxClashes {
+			l.rest = now.Add(l.cfg.Timing.Renew / 4)
+		}
+	}
+}
+
+// maxClashes is how often a Swap that met changed records is sent again at once.
+const maxClashes = 3
+
+// maxDoubts bounds the list of lost replies that are remembered one by one.
+const maxDoubts = 64
+
+func (l *Lease) doubt(f flight) {
+	if len(l.doubts) >= maxDoubts {
+		// Fold the newest into the last one: the union of the claims is what matters.
+		last := &l.doubts[len(l.doubts)-1]
+		maps.Copy(last.takes, f.takes)
+		last.ownIf = max(last.ownIf, f.ownIf)
+		return
+	}
+	l.doubts = append(l.doubts, f)
+}
+
+// granted notes a take that was seen to succeed, if the record still says so.
+func (l *Lease) granted(claim string, token arbiter.Token) {
+	r := l.claims[claim].Record
+	if r.Holder == l.cfg.Node && r.Incarnation == l.cfg.Incarnation && r.Token == token && !r.Released {
+		l.held[claim] = token
+		if l.wishes[claim].take {
+			delete(l.wishes, claim)
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

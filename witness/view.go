@@ -1,0 +1,204 @@
+package witness
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+)
+
+// State says what the records mean for a node that would like a claim.
+// The zero State is Unknown and permits nothing.
+type State uint8
+
+// The states of a claim at the witness, as one node sees it.
+const (
+	Unknown State = iota // the witness has not answered yet
+	Waiting              // held, or not certainly free before Standing.At
+	Free                 // may be taken now
+	Mine                 // granted to this node
+)
+
+// String returns the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Unknown:
+		return "unknown"
+	case Waiting:
+		return "waiting"
+	case Free:
+		return "free"
+	case Mine:
+		return "mine"
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// Standing is what a node knows of a claim at the witness.
+type Standing struct {
+	State    State
+	At       time.Time // Waiting: free then, if nothing changes meanwhile
+	Holder   string    // who holds it or held it last; empty: nobody ever did
+	Token    arbiter.Token
+	Released bool   // the holder let go in an orderly way
+	To       string // and in favour of this node
+}
+
+// Standing returns what the records say of the claim at the given time.
+func (l *Lease) Standing(now time.Time, claim string) Standing {
+	if l.since.IsZero() {
+		return Standing{}
+	}
+	c := l.claims[claim]
+	r := c.Record
+	s := Standing{State: Waiting, Holder: r.Holder, Token: r.Token, Released: r.Released, To: r.To}
+	if _, mine := l.held[claim]; mine {
+		s.State = Mine
+		return s
+	}
+	s.At = l.freeAt(now, c)
+	if l.replaced {
+		s.At = later(s.At, l.since.Add(l.cfg.Timing.Wait))
+	}
+	if !now.Before(s.At) {
+		s.State = Free
+	}
+	return s
+}
+
+// freeAt returns from when on nobody else can be holding what c says, if it stays so.
+func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
+	r, wait := c.Record, l.cfg.Timing.Wait
+	switch {
+	case c.Version == 0:
+		// Never seen, or deleted by hand: somebody may hold it by a record that is gone.
+		return later(l.since, c.changed).Add(wait)
+	case r.Released && (r.To == "" || r.To == l.cfg.Node):
+		return now
+	case r.Released:
+		return c.changed.Add(wait)
+	case r.Holder == l.cfg.Node && r.Incarnation == l.cfg.Incarnation:
+		// A take whose reply was lost: nobody else was let in since.
+		return now
+	case r.Holder == l.cfg.Node:
+		return l.since.Add(wait)
+	}
+	n := l.nodes[r.Holder]
+	switch {
+	case n.Version == 0:
+		return later(l.since, n.changed).Add(wait)
+	case n.Record.Incarnation != r.Incarnation:
+		// The holder has been started anew since: the one that held is gone.
+		return n.restarts.Add(n.Record.Wait(wait))
+	}
+	return n.changed.Add(n.Record.Wait(wait))
+}
+
+// Observe takes in what an answer or a watch shows. Older versions than known
+// ones change nothing, so the order of arrival does not matter.
+func (l *Lease) Observe(now time.Time, o Observation) {
+	if l.clusterID != 0 && o.ClusterID != l.clusterID {
+		l.replace(now)
+	}
+	if !o.Complete && l.since.IsZero() {
+		return // a fragment says nothing about what it leaves out
+	}
+	l.clusterID = o.ClusterID
+	l.revision = max(l.revision, o.Revision)
+	if l.since.IsZero() {
+		l.since = now
+	}
+	for name, v := range o.Nodes {
+		l.seeNode(now, name, v)
+	}
+	for name, v := range o.Claims {
+		if known := l.claims[name]; v.Version > known.Version {
+			l.claims[name] = seenClaim{v, now}
+		}
+	}
+	if o.Complete {
+		l.forgetAbsent(now, o)
+	}
+	l.settle()
+}
+
+func (l *Lease) seeNode(now time.Time, name string, v Versioned[NodeRecord]) {
+	known := l.nodes[name]
+	if v.Version <= known.Version {
+		return
+	}
+	seen := seenNode{v, known.changed, known.restarts}
+	if known.Version == 0 || v.Record.Incarnation != known.Record.Incarnation {
+		seen.changed, seen.restarts = now, now
+	} else if v.Record.Beat != known.Record.Beat {
+		seen.changed = now
+	}
+	l.nodes[name] = seen
+}
+
+// forgetAbsent notes the records that a complete observation no longer has.
+func (l *Lease) forgetAbsent(now time.Time, o Observation) {
+	for name, known := range l.nodes {
+		if _, ok := o.Nodes[name]; !ok && known.Version != 0 && known.Version <= o.Revision {
+			l.nodes[name] = seenNode{changed: now, restarts: now}
+		}
+	}
+	for name, known := range l.claims {
+		if _, ok := o.Claims[name]; !ok && known.Version != 0 && known.Version <= o.Revision {
+			l.claims[name] = seenClaim{changed: now}
+		}
+	}
+}
+
+// settle draws the conclusions from the records: what is no longer held, what is no
+// longer in doubt, and what names this node without its holding it.
+func (l *Lease) settle() {
+	for claim, token := range l.held {
+		r := l.claims[claim].Record
+		if r.Holder != l.cfg.Node || r.Incarnation != l.cfg.Incarnation || r.Token != token || r.Released {
+			delete(l.held, claim)
+			delete(l.wishes, claim)
+		}
+	}
+	own := l.nodes[l.cfg.Node].Version
+	l.doubts = slices.DeleteFunc(l.doubts, func(f flight) bool { return own > f.ownIf })
+	for _, claim := range slices.Sorted(maps.Keys(l.claims)) {
+		r := l.claims[claim].Record
+		_, held := l.held[claim]
+		_, wished := l.wishes[claim]
+		if r.Holder == l.cfg.Node && !r.Released && !held && !wished && !l.replaced && !l.Unsettled(claim) {
+			// A take that nobody waits for any more, or one by a former start of this daemon,
+			// which cleaned up behind it: nobody holds this.
+			l.wishes[claim] = wish{}
+		}
+	}
+}
+
+// replace starts over: this is another store than the one seen before, so nothing
+// learnt from its records counts, and everything is waited for in full.
+func (l *Lease) replace(now time.Time) {
+	l.clusterID, l.revision, l.since, l.replaced = 0, 0, time.Time{}, true
+	clear(l.nodes)
+	clear(l.claims)
+	clear(l.held)
+	clear(l.wishes)
+	l.doubts = nil
+	l.clashes = 0
+	l.next = now
+}
+
+// Beat returns when the node's record was last seen to change; ok is false when the
+// witness has shown no record of it.
+func (l *Lease) Beat(node string) (at time.Time, ok bool) {
+	n := l.nodes[node]
+	return n.changed, n.Version != 0
+}
+
+// Answered returns when the witness last answered, and the error of the last try if
+// that failed.
+func (l *Lease) Answered() (time.Time, error) { return l.answered, l.err }
+
+// Timing returns the timing the lease runs by.
+func (l *Lease) Timing() Timing { return l.cfg.Timing }
