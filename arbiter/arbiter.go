@@ -1,9 +1,6 @@
 package arbiter
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Token is the fencing token of a holding: a number that only grows. Zero is no token.
 type Token uint64
@@ -51,7 +48,8 @@ type Report struct {
 type ClaimReport struct {
 	Claim    string `json:"claim"`
 	State    string `json:"state"` // MASTER, BACKUP, FAULT or INIT, as VRRP has it
-	Holds    bool   `json:"holds"` // from the first address on until the last guard is off
+	Holds    bool   `json:"holds"`            // its addresses are, or may be, on this node
+	Guards   bool   `json:"guards,omitempty"` // a guarded service of it runs, or may run, here
 	Token    Token  `json:"token"` // of the holding, else the highest one known
 	Priority uint8  `json:"priority"`
 	Address  string `json:"address,omitempty"` // what breaks a tie of priorities
@@ -124,6 +122,3 @@ func (m Mode) String() string {
 	}
 	return fmt.Sprintf("Mode(%d)", uint8(m))
 }
-
-// Age is how old a piece of evidence is; a negative Age means: never seen.
-type Age = time.Duration

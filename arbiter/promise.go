@@ -1,0 +1,145 @@
+package arbiter
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Promises is the giving side: what this node has promised to whom. A promise says:
+// I do not take this claim, nor promise it to anybody else, for Wait.
+type Promises struct {
+	wait    time.Duration
+	started time.Time
+	given   map[string]promise
+}
+
+type promise struct {
+	to    string
+	until time.Time
+}
+
+// NewPromises returns a giver that has promised nothing. Until wait has passed since
+// started it refuses: it may have promised something just before it was restarted.
+func NewPromises(wait time.Duration, started time.Time) *Promises {
+	return &Promises{wait: wait, started: started, given: map[string]promise{}}
+}
+
+// Grant decides about a promise of the claim to a node. engaged names what this node
+// itself does with the claim that forbids any promise: it holds it, or a take of its
+// own is under way or in doubt. An empty why means: promised.
+func (p *Promises) Grant(now time.Time, claim, to, engaged string) (why string) {
+	switch g := p.given[claim]; {
+	case engaged != "":
+		return engaged
+	case now.Before(p.started.Add(p.wait)):
+		return fmt.Sprintf("started less than %v ago: it may have promised before", p.wait)
+	case g.to != "" && g.to != to && now.Before(g.until):
+		return "promised to " + g.to
+	}
+	p.given[claim] = promise{to, now.Add(p.wait)}
+	return ""
+}
+
+// To returns the node that the claim is promised to at this time; empty: to nobody.
+func (p *Promises) To(now time.Time, claim string) string {
+	if g := p.given[claim]; now.Before(g.until) {
+		return g.to
+	}
+	return ""
+}
+
+// Release ends a promise because the node it was given to says that it has let go.
+func (p *Promises) Release(claim, by string) {
+	if p.given[claim].to == by {
+		delete(p.given, claim)
+	}
+}
+
+// Ballot is the asking side: the promises that others have made to this node for
+// one claim. It counts from before it asked.
+type Ballot struct {
+	hold   time.Duration
+	needed int
+	voters []string
+
+	id    uint64
+	asked time.Time
+	yes   map[string]bool
+	no    map[string]string
+	until time.Time
+}
+
+// NewBallot returns a ballot among the voters (others only, not this node), of which
+// needed must promise. Its permission lasts hold from each asking.
+func NewBallot(hold time.Duration, voters []string, needed int) *Ballot {
+	return &Ballot{hold: hold, voters: voters, needed: needed}
+}
+
+// Open starts a round with the given request id at the instant before it is sent.
+// What earlier rounds brought stays valid.
+func (b *Ballot) Open(now time.Time, id uint64) {
+	b.id, b.asked = id, now
+	b.yes, b.no = map[string]bool{}, map[string]string{}
+	b.count()
+}
+
+// Answered takes in an answer; one to an earlier round, or of somebody who has no
+// vote, changes nothing.
+func (b *Ballot) Answered(a Answer) {
+	if a.ID != b.id || !slices.Contains(b.voters, a.From) {
+		return
+	}
+	if a.Yes {
+		b.yes[a.From] = true
+		delete(b.no, a.From)
+	} else if !b.yes[a.From] {
+		b.no[a.From] = a.Why
+	}
+	b.count()
+}
+
+func (b *Ballot) count() {
+	if until := b.asked.Add(b.hold); len(b.yes) >= b.needed && until.After(b.until) {
+		b.until = until
+	}
+}
+
+// Until returns the end of the permission that the promises give; zero: none was
+// ever given.
+func (b *Ballot) Until() time.Time { return b.until }
+
+// Asked returns when the last round was opened.
+func (b *Ballot) Asked() time.Time { return b.asked }
+
+// End forgets all promises: this node has let go of the claim.
+func (b *Ballot) End() { b.id, b.until = 0, time.Time{} }
+
+// Missing says in words who has not promised in this round, and why.
+func (b *Ballot) Missing() string {
+	var parts []string
+	for _, v := range b.voters {
+		if why, said := b.no[v]; said {
+			parts = append(parts, v+" refuses: "+why)
+		} else if !b.yes[v] {
+			parts = append(parts, v+" has not answered")
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Promised returns who has promised in this round, in order.
+func (b *Ballot) Promised() []string {
+	return slices.Sorted(maps.Keys(b.yes))
+}
+
+// compareAddresses orders two addresses as numbers, as VRRP breaks ties
+// (RFC 9568 section 6.4.3); text that is no address comes first.
+func compareAddresses(a, b string) int {
+	x, _ := netip.ParseAddr(a)
+	y, _ := netip.ParseAddr(b)
+	return x.Compare(y)
+}
