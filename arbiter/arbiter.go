@@ -47,10 +47,10 @@ type Report struct {
 // ClaimReport is what a node says of one claim.
 type ClaimReport struct {
 	Claim    string `json:"claim"`
-	State    string `json:"state"` // MASTER, BACKUP, FAULT or INIT, as VRRP has it
+	State    string `json:"state"`            // MASTER, BACKUP, FAULT or INIT, as VRRP has it
 	Holds    bool   `json:"holds"`            // its addresses are, or may be, on this node
 	Guards   bool   `json:"guards,omitempty"` // a guarded service of it runs, or may run, here
-	Token    Token  `json:"token"` // of the holding, else the highest one known
+	Token    Token  `json:"token"`            // of the holding, else the highest one known
 	Priority uint8  `json:"priority"`
 	Address  string `json:"address,omitempty"` // what breaks a tie of priorities
 }

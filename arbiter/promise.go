@@ -118,6 +118,9 @@ func (b *Ballot) Asked() time.Time { return b.asked }
 // End forgets all promises: this node has let go of the claim.
 func (b *Ballot) End() { b.id, b.until = 0, time.Time{} }
 
+// Voters returns the others who have a vote.
+func (b *Ballot) Voters() []string { return b.voters }
+
 // Missing says in words who has not promised in this round, and why.
 func (b *Ballot) Missing() string {
 	var parts []string

@@ -35,6 +35,7 @@ type Lease struct {
 	beat    uint64
 	until   time.Time // the end of the last renewal that was seen to succeed
 	held    map[string]arbiter.Token
+	from    map[string]string // who a claim was last taken from without a release
 	wishes  map[string]wish
 	next    time.Time // the next renewal
 	rest    time.Time // after trouble: nothing goes out before
@@ -93,6 +94,7 @@ func NewLease(cfg Config) *Lease {
 		nodes:  map[string]seenNode{},
 		claims: map[string]seenClaim{},
 		held:   map[string]arbiter.Token{},
+		from:   map[string]string{},
 		wishes: map[string]wish{},
 	}
 }
@@ -211,6 +213,7 @@ func (l *Lease) build(now time.Time, f *flight) Swap {
 			}
 			token := max(rec.Record.Token, w.floor) + 1
 			f.takes[claim] = token
+			l.noteFormer(claim, rec.Record)
 			s.Claims = append(s.Claims, ClaimRecord{Claim: claim, Holder: l.cfg.Node, Incarnation: l.cfg.Incarnation, Token: token})
 			l.evict(&s, rec.Record)
 		} else {
@@ -223,6 +226,21 @@ func (l *Lease) build(now time.Time, f *flight) Swap {
 	}
 	return s
 }
+
+// noteFormer remembers whom the claim is being taken from. A take that is sent once
+// more because its reply was lost finds this node in the record: that changes nothing.
+func (l *Lease) noteFormer(claim string, r ClaimRecord) {
+	switch {
+	case r.Released || r.Holder == "":
+		delete(l.from, claim)
+	case r.Holder != l.cfg.Node:
+		l.from[claim] = r.Holder
+	}
+}
+
+// TakenFrom returns the node that held the claim before this one and did not release
+// it; empty: it was released, or nobody held it.
+func (l *Lease) TakenFrom(claim string) string { return l.from[claim] }
 
 // evict adds to the Swap what makes the former holder's next renewal fail, unless it
 // has let go itself: its record must be as seen, and changes.

@@ -1,0 +1,111 @@
+package node
+
+import (
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
+)
+
+// Action is an effect that the shell has to bring about, in the order given.
+//
+//sumtype:decl
+type Action interface{ action() }
+
+type (
+	// SendAdvert sends a VRRP packet to where the instance's adverts go.
+	SendAdvert struct {
+		Instance string
+		Packet   vrrp.Packet
+	}
+	// StoreToken makes the token durable. TokenStored follows.
+	StoreToken struct {
+		Claim string
+		Token arbiter.Token
+	}
+	// ArmGate lets the claim's addresses through until the deadline, by the kernel's timer.
+	ArmGate struct {
+		Claim string
+		Until time.Time
+	}
+	// ShutGate silences the claim's addresses at once.
+	ShutGate struct{ Claim string }
+	// AddAddresses puts the claim's addresses on, or extends them. The kernel takes
+	// them off by itself some time after Until. AddressesDone follows.
+	AddAddresses struct {
+		Claim string
+		Until time.Time
+	}
+	// RemoveAddresses takes the claim's addresses off and verifies it. AddressesDone follows.
+	RemoveAddresses struct{ Claim string }
+	// Announce sends gratuitous ARP for the instance's addresses, Count of each.
+	Announce struct {
+		Instance string
+		Count    int
+	}
+	// StartGuards starts the claim's guarded services. GuardsDone follows.
+	StartGuards struct {
+		Claim string
+		Token arbiter.Token
+	}
+	// StopGuards stops the claim's guarded services, Kill without grace, and verifies it.
+	// All also stops those that run on every node. GuardsDone follows.
+	StopGuards struct {
+		Claim string
+		Kill  bool
+		All   bool
+	}
+	// Notify runs the notify scripts of an instance, or of a sync group.
+	Notify struct {
+		Name     string
+		Group    bool
+		State    string // MASTER, BACKUP, FAULT or STOP
+		Priority uint8
+		Token    arbiter.Token
+	}
+	// Publish tells the mesh how this node stands.
+	Publish struct{ Report arbiter.Report }
+	// Question sends a question to a peer, by every path.
+	Question struct{ Request arbiter.Request }
+	// Reply answers a question of a peer.
+	Reply struct{ Answer arbiter.Answer }
+	// AskWitness carries a Swap to the witness. WitnessDone follows.
+	AskWitness struct{ Operation witness.Operation }
+	// Tell is a line for the operator.
+	Tell struct {
+		Level Level
+		Claim string // or instance, or empty
+		Text  string // a constant
+		Why   string // the evidence
+	}
+	// Stopped says that everything is released after a Stop: the daemon may end.
+	Stopped struct{}
+)
+
+// Level is how much a Tell matters to an operator.
+type Level uint8
+
+// The levels of a Tell.
+const (
+	Debug Level = iota
+	Info
+	Warning
+)
+
+func (SendAdvert) action()      {}
+func (StoreToken) action()      {}
+func (ArmGate) action()         {}
+func (ShutGate) action()        {}
+func (AddAddresses) action()    {}
+func (RemoveAddresses) action() {}
+func (Announce) action()        {}
+func (StartGuards) action()     {}
+func (StopGuards) action()      {}
+func (Notify) action()          {}
+func (Publish) action()         {}
+func (Question) action()        {}
+func (Reply) action()           {}
+func (AskWitness) action()      {}
+func (Tell) action()            {}
+func (Stopped) action()         {}

@@ -1,0 +1,434 @@
+package node
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
+)
+
+// Phase is how far a claim is on its way in or out. The zero Phase is Idle and holds nothing.
+type Phase uint8
+
+// The phases, in the order they are passed through.
+const (
+	Idle      Phase = iota // not held, nothing of it is here
+	Storing                // permission is there; the token is being made durable
+	Adding                 // the gate is armed; the addresses are being put on
+	Held                   // addresses on, adverts sent
+	Leaving                // gate shut; addresses being taken off, guards being stopped
+	Releasing              // all verified; the release is being confirmed by the witness
+)
+
+// String returns the phase in lower case.
+func (p Phase) String() string {
+	names := [...]string{"idle", "storing", "adding", "held", "leaving", "releasing"}
+	if int(p) < len(names) {
+		return names[p]
+	}
+	return fmt.Sprintf("Phase(%d)", uint8(p))
+}
+
+// guards is the state of a claim's guarded services that run only where it is held.
+type guards uint8
+
+const (
+	guardsOff guards = iota
+	guardsStarting
+	guardsOn
+	guardsStopping
+	guardsStuck // could not be shown to be stopped
+)
+
+type claim struct {
+	cfg       ClaimConfig
+	instances []*instance
+	leaving   bool // a reload takes it away
+
+	phase   Phase
+	token   arbiter.Token // of the holding
+	known   arbiter.Token // the highest ever seen, anywhere
+	since   time.Time     // of the present phase
+	verdict arbiter.Verdict
+
+	guards   guards
+	guardsAt time.Time // not started before: a former holder's may still be stopping
+	former   string    // that former holder
+	off      bool      // Leaving: the addresses are verified to be off
+	forced   bool      // Leaving: without permission, so in a hurry
+	to       string    // Leaving: in favour of this peer
+	why      string    // Leaving: for what reason
+	retry    time.Time // a failed effect is tried again then
+	extend   time.Time // Held: the addresses' lifetime is extended then
+	armed    time.Time // the deadline that the gate has
+
+	ballot   *arbiter.Ballot // the promises of others
+	asked    time.Time       // when the peers were last asked whether they hold it
+	consults time.Time       // since when they are being asked
+	handover time.Time       // when a handover was last asked for
+	offered  time.Time       // when a peer last said that it has let go
+}
+
+type instance struct {
+	claim    *claim
+	cfg      InstanceConfig
+	machine  *vrrp.Machine
+	preempts bool   // it wants to be master although a live one was heard
+	fault    string // why it may not be master; empty: it may
+}
+
+func (in *instance) name() string { return in.cfg.VRRP.Name }
+
+func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
+	c := &claim{cfg: cfg, known: cfg.Token, since: n.started}
+	for _, ic := range cfg.Instances {
+		ic.VRRP.ByPermission = n.permits()
+		m, err := vrrp.New(ic.VRRP)
+		if err != nil {
+			return nil, fmt.Errorf("instance %s: %w", ic.VRRP.Name, err)
+		}
+		c.instances = append(c.instances, &instance{claim: c, cfg: ic, machine: m})
+	}
+	switch n.cfg.Mode {
+	case arbiter.ModeLease:
+		c.ballot = arbiter.NewBallot(n.cfg.Timing.Hold, n.cfg.Peers, len(n.cfg.Peers))
+	case arbiter.ModeQuorum:
+		voters := append(append([]string{}, n.cfg.Peers...), n.cfg.Witnesses...)
+		c.ballot = arbiter.NewBallot(n.cfg.Timing.Hold, voters, (len(voters)+1)/2)
+	case arbiter.ModeNone, arbiter.ModeVRRP, arbiter.ModeVeto:
+	}
+	return c, nil
+}
+
+// same reports whether a reload leaves the claim as it is.
+func (c ClaimConfig) same(other ClaimConfig) bool {
+	c.Token, other.Token = 0, 0
+	return reflect.DeepEqual(c, other)
+}
+
+// settle moves the claim as far as the evidence allows at this instant.
+func (n *Node) settle(now time.Time, c *claim) {
+	if n.started.IsZero() {
+		return
+	}
+	c.verdict = arbiter.Decide(n.evidence(now, c))
+	switch c.phase {
+	case Idle:
+		n.settleIdle(now, c)
+	case Storing:
+		if c.verdict.Do != arbiter.Hold {
+			n.abandon(now, c, c.verdict.Why)
+		}
+	case Adding:
+		if c.verdict.Do != arbiter.Hold {
+			c.let(n, now, c.verdict.Why, n.expired(now, c))
+		}
+	case Held:
+		n.settleHeld(now, c)
+	case Leaving:
+		n.settleLeaving(now, c)
+	case Releasing:
+		if n.lease == nil || !n.lease.Releasing(c.cfg.Name) || !n.leased(now, c) {
+			n.released(now, c)
+		}
+	}
+}
+
+func (n *Node) settleIdle(now time.Time, c *claim) {
+	n.applyFaults(now, c)
+	if n.lease != nil && c.verdict.Do != arbiter.Obtain && c.verdict.Do != arbiter.Hold {
+		n.lease.Drop(c.cfg.Name)
+	}
+	switch c.verdict.Do {
+	case arbiter.Refuse:
+		c.consults = time.Time{}
+	case arbiter.Consult:
+		c.consult(n, now)
+	case arbiter.Obtain:
+		n.obtain(now, c)
+	case arbiter.Handover:
+		n.askHandover(now, c)
+	case arbiter.Hold:
+		n.take(now, c)
+	}
+}
+
+// take begins to hold: the token first, so that no service ever runs with one that a
+// crash could hand out again.
+func (n *Node) take(now time.Time, c *claim) {
+	c.consults, c.offered = time.Time{}, time.Time{}
+	c.waitForGuards(n, now)
+	switch {
+	case n.cfg.Mode == arbiter.ModeVRRP:
+		c.token = 0
+		n.add(now, c)
+		return
+	case n.lease != nil:
+		if token, until, ok := n.lease.Permission(c.cfg.Name); ok && until.After(now) {
+			c.token = token
+			break
+		}
+		c.token = c.known + 1
+	default:
+		c.token = c.known + 1
+	}
+	c.known = max(c.known, c.token)
+	c.enter(Storing, now)
+	n.emit(StoreToken{Claim: c.cfg.Name, Token: c.token})
+}
+
+// waitForGuards sets when the guards may start. A holder that let go in order has
+// stopped them before; of one that ran out of permission nobody knows, so it gets the
+// time its guards need at the most, unless it says itself that they are off.
+func (c *claim) waitForGuards(n *Node, now time.Time) {
+	c.guardsAt, c.former = now, ""
+	if n.lease == nil || !c.cfg.Guarded {
+		return
+	}
+	if c.former = n.lease.TakenFrom(c.cfg.Name); c.former != "" {
+		c.guardsAt = now.Add(witness.WaitFor(c.cfg.GuardLimit, 0))
+	}
+}
+
+// add arms the gate and then puts the addresses on.
+func (n *Node) add(now time.Time, c *claim) {
+	c.enter(Adding, now)
+	until := c.verdict.Until
+	c.armed = until
+	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})
+	n.emit(AddAddresses{Claim: c.cfg.Name, Until: until})
+	c.extend = now.Add(extendEvery)
+}
+
+// abandon gives up a taking of which nothing has taken effect yet.
+func (n *Node) abandon(now time.Time, c *claim, why string) {
+	n.tell(Info, c.cfg.Name, "not taken after all", why)
+	c.enter(Idle, now)
+	n.giveBack(c, "")
+}
+
+// giveBack ends the permission on this side.
+func (n *Node) giveBack(c *claim, to string) {
+	if n.lease != nil {
+		n.lease.Release(c.cfg.Name, to)
+	}
+	if c.ballot != nil {
+		c.ballot.End()
+	}
+}
+
+func (n *Node) settleHeld(now time.Time, c *claim) {
+	if c.verdict.Do != arbiter.Hold {
+		c.to = n.successor(now, c)
+		c.let(n, now, c.verdict.Why, n.expired(now, c))
+		return
+	}
+	if n.permits() && c.verdict.Until.After(c.armed) {
+		c.armed = c.verdict.Until
+		n.emit(ArmGate{Claim: c.cfg.Name, Until: c.armed})
+	}
+	if !now.Before(c.extend) {
+		c.extend = now.Add(extendEvery)
+		n.emit(AddAddresses{Claim: c.cfg.Name, Until: c.verdict.Until})
+	}
+	if n.lease != nil && n.witnessSilent(now) {
+		n.openBallot(now, c)
+	} else if n.cfg.Mode == arbiter.ModeQuorum {
+		n.openBallot(now, c)
+	}
+	if c.cfg.Guarded && c.guards == guardsOff && !now.Before(c.retry) && n.guardsMayStart(now, c) {
+		c.guards = guardsStarting
+		n.emit(StartGuards{Claim: c.cfg.Name, Token: c.token})
+	}
+}
+
+// guardsMayStart reports whether no other node can be running them.
+func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
+	if !now.Before(c.guardsAt) {
+		return true
+	}
+	p := n.peers[c.former]
+	if p == nil || now.Sub(p.seen) > freshFor || !p.seen.After(c.since) {
+		return false
+	}
+	cr, ok := p.report.Claim(c.cfg.Name)
+	return ok && !cr.Holds && !cr.Guards
+}
+
+// let begins to let go: the gate is shut and the addresses go at once. Forced says that
+// there is no permission any more, so no grace for guards and no advert.
+func (c *claim) let(n *Node, now time.Time, why string, forced bool) {
+	n.tell(Warning, c.cfg.Name, "letting go", why)
+	c.enter(Leaving, now)
+	c.off, c.forced, c.why = false, forced, why
+	n.emit(ShutGate{Claim: c.cfg.Name})
+	n.emit(RemoveAddresses{Claim: c.cfg.Name})
+	c.retry = now.Add(retryEvery)
+	if c.cfg.Guarded {
+		c.guards = guardsStopping
+		n.emit(StopGuards{Claim: c.cfg.Name, Kill: forced})
+	}
+	if forced {
+		c.yield(n, now, true)
+	}
+}
+
+// yield takes the instances back to BACKUP; quiet ones do not say so.
+func (c *claim) yield(n *Node, now time.Time, quiet bool) {
+	for _, in := range c.instances {
+		if in.machine.State() == vrrp.StateMaster {
+			n.drive(now, in, vrrp.Yield{Quiet: quiet, Why: c.why})
+		}
+	}
+}
+
+func (n *Node) settleLeaving(now time.Time, c *claim) {
+	if !now.Before(c.retry) {
+		c.retry = now.Add(retryEvery)
+		if !c.off {
+			n.emit(RemoveAddresses{Claim: c.cfg.Name})
+		}
+		if c.guards == guardsStuck {
+			c.guards = guardsStopping
+			n.emit(StopGuards{Claim: c.cfg.Name, Kill: true})
+		}
+	}
+	if !c.off || c.guards != guardsOff {
+		return
+	}
+	n.giveBack(c, c.to)
+	c.enter(Releasing, now)
+	if n.lease == nil || !n.lease.Releasing(c.cfg.Name) {
+		n.released(now, c)
+	}
+}
+
+// released is the end of a holding: now others may be told.
+func (n *Node) released(now time.Time, c *claim) {
+	c.enter(Idle, now)
+	n.publishNow(now)
+	n.applyFaults(now, c)
+	if !c.forced {
+		n.offer(c)
+		c.yield(n, now, false)
+	}
+	c.to = ""
+}
+
+func (c *claim) enter(p Phase, now time.Time) { c.phase, c.since = p, now }
+
+// agreed reports whether all instances of the claim are in the state.
+func (c *claim) agreed(s vrrp.State) bool {
+	for _, in := range c.instances {
+		if in.machine.State() != s {
+			return false
+		}
+	}
+	return true
+}
+
+// applyResult takes in how an effect went.
+func (n *Node) applyResult(now time.Time, ev Event) {
+	switch ev := ev.(type) {
+	case TokenStored:
+		if c := n.claims[ev.Claim]; c != nil && c.phase == Storing && ev.Token == c.token {
+			n.tokenStored(now, c, ev.Err)
+		}
+	case AddressesDone:
+		if c := n.claims[ev.Claim]; c != nil {
+			n.addressesDone(now, c, ev)
+		}
+	case GuardsDone:
+		if c := n.claims[ev.Claim]; c != nil {
+			n.guardsDone(now, c, ev)
+		}
+	}
+}
+
+func (n *Node) tokenStored(now time.Time, c *claim, err error) {
+	if err != nil {
+		n.tell(Warning, c.cfg.Name, "cannot take: the token cannot be stored", err.Error())
+		n.abandon(now, c, err.Error())
+		return
+	}
+	c.verdict = arbiter.Decide(n.evidence(now, c))
+	if c.verdict.Do != arbiter.Hold {
+		n.abandon(now, c, c.verdict.Why)
+		return
+	}
+	n.add(now, c)
+}
+
+func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
+	switch {
+	case ev.On && ev.Err != nil && (c.phase == Adding || c.phase == Held):
+		n.tell(Warning, c.cfg.Name, "the addresses cannot be put on", ev.Err.Error())
+		c.let(n, now, ev.Err.Error(), false)
+	case ev.On && c.phase == Adding:
+		c.enter(Held, now)
+		n.tell(Info, c.cfg.Name, "holding", c.verdict.Why)
+		for _, in := range c.instances {
+			n.drive(now, in, vrrp.Grant{})
+		}
+	case !ev.On && c.phase == Leaving:
+		c.off = ev.Err == nil
+		if ev.Err != nil {
+			n.tell(Warning, c.cfg.Name, "the addresses cannot be taken off", ev.Err.Error())
+		}
+	}
+}
+
+func (n *Node) guardsDone(now time.Time, c *claim, ev GuardsDone) {
+	switch {
+	case ev.On && c.guards == guardsStarting && ev.Err == nil:
+		c.guards = guardsOn
+	case ev.On && c.guards == guardsStarting:
+		n.tell(Warning, c.cfg.Name, "the guarded services cannot be started", ev.Err.Error())
+		// Something of them may run: stop before the next try.
+		c.guards, c.retry = guardsStopping, now.Add(retryEvery)
+		n.emit(StopGuards{Claim: c.cfg.Name, Kill: true})
+	case !ev.On && c.guards == guardsStopping && ev.Err == nil:
+		c.guards = guardsOff
+	case !ev.On && c.guards == guardsStopping:
+		n.tell(Warning, c.cfg.Name, "the guarded services cannot be shown to be stopped", ev.Err.Error())
+		c.guards, c.retry = guardsStuck, now.Add(retryEvery)
+	}
+}
+
+// deadlines adds when the claim itself wants to be looked at again.
+func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
+	switch c.phase {
+	case Idle:
+		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
+			d.add(now.Add(askEvery))
+		}
+		if n.lease != nil {
+			if s := n.lease.Standing(now, c.cfg.Name); s.State == witness.Waiting {
+				d.add(s.At)
+			}
+		}
+	case Held:
+		d.add(c.extend)
+		d.add(c.verdict.Until)
+		if c.guards == guardsOff && c.cfg.Guarded {
+			d.add(later(c.guardsAt, c.retry))
+		}
+		if c.ballot != nil {
+			d.add(now.Add(n.cfg.Timing.Renew))
+		}
+	case Storing, Adding:
+		d.add(c.verdict.Until)
+	case Leaving, Releasing:
+		d.add(c.retry)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

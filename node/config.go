@@ -1,0 +1,71 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
+)
+
+// Config is what a Node works by.
+type Config struct {
+	Name        string // this node's name in the cluster; the host's name without one
+	Incarnation uint64 // grows with each start of the daemon
+	Mode        arbiter.Mode
+	Peers       []string       // the other nodes, sorted
+	Witnesses   []string       // members of the mesh that vote and hold nothing, sorted
+	Timing      witness.Timing // ModeLease and ModeQuorum; must pass Check
+	Isolation   arbiter.Isolation
+	Claims      []ClaimConfig // sorted by name
+}
+
+// ClaimConfig is one claim: an instance, or a sync group of several.
+type ClaimConfig struct {
+	Name      string
+	Group     bool // a sync group, even one of a single instance
+	Instances []InstanceConfig
+	// Guarded says that services are guarded by this claim and run only where it is held.
+	Guarded bool
+	// GuardLimit is the longest time its guards take to stop, killing included. A
+	// claim taken from a node that did not release it starts its guards that much later.
+	GuardLimit time.Duration
+	Token      arbiter.Token // the highest one stored by former starts of the daemon
+	// Version changes with anything of the claim that only the shell knows
+	// (addresses, commands), so that a reload notices.
+	Version string
+}
+
+// InstanceConfig is one VRRP instance and what moves its priority.
+type InstanceConfig struct {
+	VRRP       vrrp.Config
+	Address    netip.Addr // the source of its adverts: breaks ties
+	Interfaces []Track
+	Scripts    []Track
+}
+
+// Track is an interface or a script whose state moves an instance's priority.
+type Track struct {
+	Name   string
+	Weight int // 0: down is a fault; above 0: added while up; below 0: added while down
+	// Reverse swaps up and down for the weight, as keepalived's word of that name does.
+	Reverse bool
+}
+
+const (
+	// reportEvery is how often a node tells the mesh how it stands, changed or not.
+	reportEvery = 200 * time.Millisecond
+	// freshFor is how long a peer's word counts; several reports fit in.
+	freshFor = time.Second
+	// askFor is how long the first answer of a peer that was never heard of is waited for.
+	askFor = 1500 * time.Millisecond
+	// askEvery is how often an unanswered question is asked again.
+	askEvery = 200 * time.Millisecond
+	// offerFor is how long the word of a peer that it has let go counts as an offer.
+	offerFor = 2 * time.Second
+	// retryEvery is how often a failed effect (address, token, guard) is tried again.
+	retryEvery = time.Second
+	// extendEvery is how often the lifetime of held addresses is extended.
+	extendEvery = time.Second
+)

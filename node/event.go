@@ -1,0 +1,107 @@
+package node
+
+import (
+	"net/netip"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
+)
+
+// Event is something that happened in the world.
+//
+//sumtype:decl
+type Event interface{ event() }
+
+type (
+	// Start is the first event. Whatever a former start of the daemon left behind has
+	// been cleaned up before.
+	Start struct{}
+	// Tick says that time has passed: due at Node.Deadline.
+	Tick struct{}
+	// Stop asks for an orderly end: everything held is released. Stopped follows.
+	Stop struct{}
+	// Reconfigure replaces the claims. Those that are the same stay held.
+	Reconfigure struct{ Claims []ClaimConfig }
+
+	// Advert is a VRRP packet that has been received for an instance and parsed.
+	Advert struct {
+		Instance string
+		Packet   vrrp.Packet
+		Source   netip.Addr
+	}
+	// Link is the state of a network interface.
+	Link struct {
+		Interface string
+		Up        bool
+	}
+	// Script is the state of a track script, its rise and fall applied.
+	Script struct {
+		Name string
+		Up   bool
+	}
+
+	// PeerReport is what a member of the mesh says of itself.
+	PeerReport struct {
+		Report arbiter.Report
+		Path   arbiter.Path
+	}
+	// PeerAlive is the mesh's own view of a member.
+	PeerAlive struct {
+		Name  string
+		Alive bool
+	}
+	// PeerAsked is a question to this node.
+	PeerAsked struct{ Request arbiter.Request }
+	// PeerAnswered is the answer to a question of this node.
+	PeerAnswered struct {
+		Answer arbiter.Answer
+		Path   arbiter.Path
+	}
+
+	// WitnessDone is the reply to an Ask of the witness.
+	WitnessDone struct {
+		ID      uint64
+		Outcome witness.Outcome
+		Err     error // the reply is lost, or
+		Refused bool  // what was asked for has surely not happened
+	}
+	// WitnessSeen is a change at the witness, noticed by watching.
+	WitnessSeen struct{ Observation witness.Observation }
+
+	// TokenStored is the result of StoreToken.
+	TokenStored struct {
+		Claim string
+		Token arbiter.Token
+		Err   error
+	}
+	// AddressesDone is the result of AddAddresses (On) or RemoveAddresses.
+	AddressesDone struct {
+		Claim string
+		On    bool
+		Err   error
+	}
+	// GuardsDone is the result of StartGuards (On) or StopGuards.
+	GuardsDone struct {
+		Claim string
+		On    bool
+		Err   error
+	}
+)
+
+func (Start) event()         {}
+func (Tick) event()          {}
+func (Stop) event()          {}
+func (Reconfigure) event()   {}
+func (Advert) event()        {}
+func (Link) event()          {}
+func (Script) event()        {}
+func (PeerReport) event()    {}
+func (PeerAlive) event()     {}
+func (PeerAsked) event()     {}
+func (PeerAnswered) event()  {}
+func (WitnessDone) event()   {}
+func (WitnessSeen) event()   {}
+func (TokenStored) event()   {}
+func (AddressesDone) event() {}
+func (GuardsDone) event()    {}

@@ -1,0 +1,277 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+)
+
+// peer is what is known about another member of the mesh.
+type peer struct {
+	name    string
+	witness bool // a mesh witness: votes, holds nothing
+	alive   arbiter.Tri
+	report  arbiter.Report
+	seen    time.Time // when the latest report, or an answer, came
+	path    arbiter.Path
+	direct  time.Time // when it was last heard without a relay
+}
+
+func (n *Node) applyMesh(now time.Time, ev Event) {
+	switch ev := ev.(type) {
+	case PeerAlive:
+		if p := n.peers[ev.Name]; p != nil {
+			word := "a member of the mesh has gone"
+			p.alive = arbiter.No
+			if ev.Alive {
+				p.alive, word = arbiter.Yes, "a member of the mesh is there"
+			}
+			n.tell(Info, "", word, ev.Name)
+		}
+	case PeerReport:
+		n.hear(now, ev)
+	case PeerAsked:
+		if n.peers[ev.Request.From] != nil {
+			n.answer(now, ev.Request)
+		}
+	case PeerAnswered:
+		n.answered(now, ev.Answer, ev.Path)
+	}
+}
+
+// hear keeps a peer's newest report, and by which path it came.
+func (n *Node) hear(now time.Time, ev PeerReport) {
+	p := n.peers[ev.Report.Node]
+	if p == nil {
+		return
+	}
+	if ev.Path.Via == "" {
+		p.direct = now
+	}
+	if !ev.Report.Newer(p.report) {
+		return
+	}
+	p.report, p.seen, p.path = ev.Report, now, ev.Path
+}
+
+// consult asks every peer whether it holds the claim, by every path.
+func (c *claim) consult(n *Node, now time.Time) {
+	if c.consults.IsZero() {
+		c.consults = now
+	}
+	if now.Sub(c.asked) < askEvery {
+		return
+	}
+	c.asked = now
+	id := n.newRequest()
+	for _, name := range n.cfg.Peers {
+		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestHolds, To: name, Claim: c.cfg.Name})
+	}
+}
+
+// newRequest returns a number that no request of this node had before.
+func (n *Node) newRequest() uint64 {
+	n.requestID++
+	return n.requestID
+}
+
+func (n *Node) question(r arbiter.Request) {
+	r.From = n.cfg.Name
+	n.emit(Question{r})
+}
+
+// obtain asks for the permission that the claim needs.
+func (n *Node) obtain(now time.Time, c *claim) {
+	if n.lease != nil {
+		n.lease.Take(c.cfg.Name, c.known)
+		if !n.witnessSilent(now) {
+			return
+		}
+	}
+	n.openBallot(now, c)
+}
+
+// openBallot asks the voters for their promises, once each renewal period.
+func (n *Node) openBallot(now time.Time, c *claim) {
+	if now.Sub(c.ballot.Asked()) < n.cfg.Timing.Renew {
+		return
+	}
+	id := n.newRequest()
+	c.ballot.Open(now, id)
+	for _, name := range c.ballot.Voters() {
+		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestPromise, To: name, Claim: c.cfg.Name, Token: c.token, Priority: c.priority()})
+	}
+}
+
+// askHandover asks the holder to let go in favour of this node.
+func (n *Node) askHandover(now time.Time, c *claim) {
+	if now.Sub(c.handover) < retryEvery {
+		return
+	}
+	c.handover = now
+	n.tell(Info, c.cfg.Name, "asking for a handover", c.verdict.Why)
+	n.question(arbiter.Request{
+		ID: n.newRequest(), Kind: arbiter.RequestHandover, To: c.verdict.Peer,
+		Claim: c.cfg.Name, Priority: c.priority(),
+	})
+}
+
+// offer tells the successor that the claim is free for it.
+func (n *Node) offer(c *claim) {
+	if c.to != "" {
+		n.question(arbiter.Request{ID: n.newRequest(), Kind: arbiter.RequestReleased, To: c.to, Claim: c.cfg.Name, Token: c.known})
+	}
+}
+
+// answer replies to a peer's question.
+func (n *Node) answer(now time.Time, r arbiter.Request) {
+	a := arbiter.Answer{ID: r.ID, From: n.cfg.Name, To: r.From, Claim: r.Claim}
+	c := n.claims[r.Claim]
+	switch {
+	case c == nil:
+		a.Why = "no such claim here"
+	default:
+		c.known = max(c.known, r.Token)
+		switch r.Kind {
+		case arbiter.RequestHolds:
+			a.Yes = c.holds()
+		case arbiter.RequestPromise:
+			a.Why = n.promise(now, c, r.From)
+			a.Yes = a.Why == ""
+		case arbiter.RequestHandover:
+			a.Why = n.handOver(now, c, r)
+			a.Yes = a.Why == ""
+		case arbiter.RequestReleased:
+			a.Yes = true
+			n.offeredTo(now, c, r.From)
+		default:
+			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)
+		}
+		a.Token = c.known
+	}
+	n.emit(Reply{a})
+}
+
+// promise decides about a promise to a peer.
+func (n *Node) promise(now time.Time, c *claim, to string) (why string) {
+	switch {
+	case n.promises == nil:
+		return "this node's mode knows no promises"
+	case c.phase != Idle:
+		return "this node holds it"
+	case c.ballot.Until().After(now):
+		return "this node has promises itself"
+	case n.lease != nil && n.lease.Unsettled(c.cfg.Name):
+		return "a take of this node's own is under way"
+	}
+	if n.lease != nil {
+		n.lease.Drop(c.cfg.Name)
+	}
+	return n.promises.Grant(now, c.cfg.Name, to, "")
+}
+
+// handOver begins to let go in favour of a peer whose priority is higher.
+func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string) {
+	switch {
+	case c.phase != Held:
+		return "this node does not hold it (" + c.phase.String() + ")"
+	case !n.isPeer(r.From):
+		return r.From + " cannot hold it"
+	case r.Priority <= c.priority():
+		return fmt.Sprintf("priority %d is not higher than %d", r.Priority, c.priority())
+	}
+	c.to = r.From
+	c.let(n, now, fmt.Sprintf("handed over to %s, whose priority %d is higher", r.From, r.Priority), false)
+	return ""
+}
+
+// offeredTo takes in that a peer has let go of the claim, all verified.
+func (n *Node) offeredTo(now time.Time, c *claim, by string) {
+	p := n.peers[by]
+	for i := range p.report.Claims {
+		if p.report.Claims[i].Claim == c.cfg.Name {
+			p.report.Claims[i].Holds, p.report.Claims[i].Guards = false, false
+		}
+	}
+	p.seen = now
+	c.offered = now
+	if n.promises != nil {
+		n.promises.Release(c.cfg.Name, by)
+	}
+	if n.lease != nil {
+		n.lease.Hasten(now)
+	}
+}
+
+// answered takes in a peer's answer.
+func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
+	p, c := n.peers[a.From], n.claims[a.Claim]
+	if p == nil || c == nil {
+		return
+	}
+	c.known = max(c.known, a.Token)
+	if c.ballot != nil {
+		c.ballot.Answered(a)
+	}
+	if path.Via == "" {
+		p.direct = now
+	}
+}
+
+// holds reports whether anything of the claim may be on this node.
+func (c *claim) holds() bool {
+	return c.phase != Idle && c.phase != Storing && !(c.phase == Leaving && c.off) && c.phase != Releasing
+}
+
+// publish tells the mesh how this node stands: when that changes, and at intervals.
+func (n *Node) publish(now time.Time) {
+	if len(n.peers) == 0 || n.started.IsZero() {
+		return
+	}
+	r := n.report()
+	if said := fmt.Sprint(r); said != n.reported || !now.Before(n.nextReport) {
+		n.reported = said
+		n.reportSeq++
+		r.Seq = n.reportSeq
+		n.nextReport = now.Add(reportEvery)
+		n.emit(Publish{r})
+	}
+}
+
+// publishNow makes the next publish due at once.
+func (n *Node) publishNow(now time.Time) {
+	n.nextReport = now
+	n.publish(now)
+}
+
+func (n *Node) report() arbiter.Report {
+	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped}
+	for _, name := range n.claimNames() {
+		c := n.claims[name]
+		cr := arbiter.ClaimReport{
+			Claim: name, State: c.state().String(), Holds: c.holds(), Guards: c.guards != guardsOff,
+			Token: c.known, Priority: c.priority(), Address: c.address(),
+		}
+		if cr.Holds {
+			cr.Token = c.token
+		}
+		r.Claims = append(r.Claims, cr)
+	}
+	return r
+}
+
+// state is the claim's VRRP state: that of its instances when they agree, else the weakest.
+func (c *claim) state() vrrp.State {
+	s := vrrp.StateMaster
+	for _, in := range c.instances {
+		switch got := in.machine.State(); {
+		case got == vrrp.StateFault || s == vrrp.StateFault:
+			s = vrrp.StateFault
+		case got != vrrp.StateMaster:
+			s = got
+		}
+	}
+	return s
+}

@@ -1,0 +1,337 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
+)
+
+// Node is one node. It is driven by Step alone and is not safe for concurrent use.
+type Node struct {
+	cfg      Config
+	started  time.Time
+	stopping bool
+	stopped  bool
+
+	claims   map[string]*claim
+	pending  []ClaimConfig // to replace claims that are still letting go
+	lease    *witness.Lease
+	promises *arbiter.Promises
+	peers    map[string]*peer
+	links    map[string]bool
+	scripts  map[string]bool
+
+	requestID  uint64
+	reportSeq  uint64
+	nextReport time.Time
+	reported   string // what the last report said, to notice changes
+
+	out []Action // of the Step under way
+}
+
+// New returns a node that holds nothing and has seen nothing.
+func New(cfg Config) (*Node, error) {
+	n := &Node{
+		cfg:       cfg,
+		claims:    map[string]*claim{},
+		peers:     map[string]*peer{},
+		links:     map[string]bool{},
+		scripts:   map[string]bool{},
+		requestID: cfg.Incarnation,
+	}
+	for _, name := range cfg.Peers {
+		n.peers[name] = &peer{name: name}
+	}
+	for _, name := range cfg.Witnesses {
+		n.peers[name] = &peer{name: name, witness: true}
+	}
+	for _, c := range cfg.Claims {
+		made, err := n.newClaim(c)
+		if err != nil {
+			return nil, err
+		}
+		n.claims[c.Name] = made
+	}
+	if n.permits() {
+		if err := cfg.Timing.Check(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Mode == arbiter.ModeLease {
+		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing})
+	}
+	return n, nil
+}
+
+// permits reports whether this node's mode gives permission with a deadline.
+func (n *Node) permits() bool {
+	return n.cfg.Mode == arbiter.ModeLease || n.cfg.Mode == arbiter.ModeQuorum
+}
+
+// Step takes in one event and returns what has to be done, in order. now is on the
+// boot clock and never goes back.
+func (n *Node) Step(now time.Time, ev Event) []Action {
+	n.out = nil
+	if n.stopped {
+		return nil
+	}
+	n.apply(now, ev)
+	for _, name := range n.claimNames() {
+		n.settle(now, n.claims[name])
+	}
+	n.replaceClaims(now)
+	n.askWitness(now)
+	n.publish(now)
+	n.finishStop(now)
+	return n.out
+}
+
+// apply hands the event to the machine that it concerns.
+func (n *Node) apply(now time.Time, ev Event) {
+	switch ev := ev.(type) {
+	case Start:
+		n.start(now)
+	case Tick:
+		for _, in := range n.instances() {
+			if d := in.machine.Deadline(); !d.IsZero() && !now.Before(d) {
+				n.drive(now, in, vrrp.Tick{})
+			}
+		}
+	case Stop:
+		n.stopping = true
+		n.tell(Info, "", "stopping in order", "every claim held is handed over")
+	case Reconfigure:
+		n.reconfigure(ev.Claims)
+	case Advert:
+		if in := n.instance(ev.Instance); in != nil {
+			n.drive(now, in, vrrp.Received{Packet: ev.Packet, Source: ev.Source})
+		}
+	case Link:
+		n.links[ev.Interface] = ev.Up
+		n.track(now)
+	case Script:
+		n.scripts[ev.Name] = ev.Up
+		n.track(now)
+	case PeerReport, PeerAlive, PeerAsked, PeerAnswered:
+		n.applyMesh(now, ev)
+	case WitnessDone:
+		if n.lease != nil {
+			n.lease.Done(now, ev.ID, ev.Outcome, ev.Err, ev.Refused)
+		}
+	case WitnessSeen:
+		if n.lease != nil {
+			n.lease.Observe(now, ev.Observation)
+		}
+	case TokenStored, AddressesDone, GuardsDone:
+		n.applyResult(now, ev)
+	}
+}
+
+func (n *Node) start(now time.Time) {
+	n.started = now
+	if n.permits() {
+		n.promises = arbiter.NewPromises(n.cfg.Timing.Wait, now)
+	}
+	n.tell(Info, "", "started", n.modeInWords())
+	n.track(now)
+	for _, in := range n.instances() {
+		n.drive(now, in, vrrp.Start{})
+	}
+}
+
+// drive steps an instance's VRRP machine and turns its actions into the node's.
+func (n *Node) drive(now time.Time, in *instance, ev vrrp.Event) {
+	for _, a := range in.machine.Step(now, ev) {
+		switch a := a.(type) {
+		case vrrp.Send:
+			n.emit(SendAdvert{Instance: in.name(), Packet: a.Packet})
+		case vrrp.Announce:
+			n.emit(Announce{Instance: in.name(), Count: a.Count})
+		case vrrp.Want:
+			in.preempts = a.Alive
+		case vrrp.Unwant:
+			in.preempts = false
+		case vrrp.Overdue:
+			in.claim.consult(n, now)
+		case vrrp.Challenged:
+			n.challenged(now, in, a)
+		case vrrp.Changed:
+			n.changed(now, in, a)
+		case vrrp.Discarded:
+			n.tell(Warning, in.name(), "advert discarded", a.Why)
+		}
+	}
+}
+
+// changed follows a change of an instance's VRRP state.
+func (n *Node) changed(now time.Time, in *instance, a vrrp.Changed) {
+	n.tell(Info, in.name(), fmt.Sprintf("%v -> %v", a.From, a.To), a.Why)
+	in.preempts = false
+	c := in.claim
+	if a.From == vrrp.StateMaster && c.phase == Held {
+		// The RFC's rule: a master that outranks this one was heard, or the instance failed.
+		c.let(n, now, a.Why, false)
+	}
+	if n.stopping != (a.To == vrrp.StateInit) {
+		// An orderly stop is told as STOP alone, not as the BACKUP on the way; and an
+		// instance that a reload ends is told nothing.
+		return
+	}
+	state := a.To.String()
+	if n.stopping {
+		state = "STOP"
+	}
+	n.emit(Notify{Name: in.name(), State: state, Priority: in.machine.Priority(), Token: c.token})
+	if c.cfg.Group && c.agreed(a.To) {
+		n.emit(Notify{Name: c.cfg.Name, Group: true, State: state, Priority: in.machine.Priority(), Token: c.token})
+	}
+}
+
+// challenged answers a higher priority heard in a mode with permission: ask, do not step down.
+func (n *Node) challenged(now time.Time, in *instance, a vrrp.Challenged) {
+	c := in.claim
+	if now.Sub(c.asked) < retryEvery {
+		return
+	}
+	n.tell(Warning, in.name(), "an advert of a higher priority was heard; it alone takes nothing",
+		fmt.Sprintf("from %v, priority %d; asking the peers", a.Source, a.Packet.Priority))
+	c.consult(n, now)
+}
+
+// askWitness sends what the lease has to send, if anything is due.
+func (n *Node) askWitness(now time.Time) {
+	if n.lease == nil || n.started.IsZero() {
+		return
+	}
+	if op, due := n.lease.Poll(now); due {
+		n.emit(AskWitness{op})
+	}
+}
+
+// finishStop ends the node once nothing is held any more.
+func (n *Node) finishStop(now time.Time) {
+	if !n.stopping || n.stopped {
+		return
+	}
+	for _, c := range n.claims {
+		if c.phase != Idle {
+			return
+		}
+	}
+	for _, in := range n.instances() {
+		n.drive(now, in, vrrp.Stop{})
+	}
+	n.stopped = true
+	n.nextReport = now
+	n.publish(now)
+	n.emit(Stopped{})
+}
+
+// Deadline returns when the next Tick is due; zero: only events matter.
+func (n *Node) Deadline(now time.Time) time.Time {
+	if n.stopped {
+		return time.Time{}
+	}
+	var d earliest
+	for _, in := range n.instances() {
+		d.add(in.machine.Deadline())
+	}
+	for _, c := range n.claims {
+		c.deadlines(n, now, &d)
+	}
+	if n.lease != nil {
+		d.add(n.lease.Deadline(now))
+	}
+	if len(n.peers) > 0 {
+		d.add(n.nextReport)
+	}
+	return d.at
+}
+
+// earliest is the earliest of several instants; a zero one does not count.
+type earliest struct{ at time.Time }
+
+func (e *earliest) add(t time.Time) {
+	if !t.IsZero() && (e.at.IsZero() || t.Before(e.at)) {
+		e.at = t
+	}
+}
+
+func (n *Node) emit(a Action) { n.out = append(n.out, a) }
+
+func (n *Node) tell(level Level, claim, text, why string) {
+	n.emit(Tell{Level: level, Claim: claim, Text: text, Why: why})
+}
+
+// claimNames returns the names of the claims in order, so that one history gives one trace.
+func (n *Node) claimNames() []string { return slices.Sorted(maps.Keys(n.claims)) }
+
+// instances returns all instances in order of their claims and places.
+func (n *Node) instances() []*instance {
+	var all []*instance
+	for _, name := range n.claimNames() {
+		all = append(all, n.claims[name].instances...)
+	}
+	return all
+}
+
+func (n *Node) instance(name string) *instance {
+	for _, c := range n.claims {
+		for _, in := range c.instances {
+			if in.name() == name {
+				return in
+			}
+		}
+	}
+	return nil
+}
+
+// reconfigure notes the new claims; replaceClaims brings them in as the old ones let go.
+func (n *Node) reconfigure(claims []ClaimConfig) {
+	n.pending = claims
+	for name, c := range n.claims {
+		i := slices.IndexFunc(claims, func(p ClaimConfig) bool { return p.Name == name })
+		c.leaving = i < 0 || !c.cfg.same(claims[i])
+	}
+}
+
+// replaceClaims removes the claims that a reload took away or changed, once they are
+// let go, and starts their successors.
+func (n *Node) replaceClaims(now time.Time) {
+	if n.pending == nil {
+		return
+	}
+	for _, name := range n.claimNames() {
+		if c := n.claims[name]; c.leaving && c.phase == Idle {
+			for _, in := range c.instances {
+				n.drive(now, in, vrrp.Stop{})
+			}
+			delete(n.claims, name)
+		}
+	}
+	waiting := false
+	for _, p := range n.pending {
+		if old := n.claims[p.Name]; old != nil {
+			waiting = waiting || old.leaving
+			continue
+		}
+		made, err := n.newClaim(p)
+		if err != nil {
+			n.tell(Warning, p.Name, "not taken over from the new configuration", err.Error())
+			continue
+		}
+		n.claims[p.Name] = made
+		n.track(now)
+		for _, in := range made.instances {
+			n.drive(now, in, vrrp.Start{})
+		}
+	}
+	if !waiting && len(n.claims) <= len(n.pending) {
+		n.pending = nil
+	}
+}

@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// zapLogger is what etcd logs to: slog, from warnings up. Its Fatal, which would end the
+// process, and its Panic end only the goroutine and become the error of Run.
+func (s *Server) zapLogger() *zap.Logger {
+	hook := endGoroutine{s}
+	return zap.New(core{log: s.log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+}
+
+// core is a zapcore.Core that writes to slog.
+type core struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+// Enabled reports whether etcd need make the entry at all.
+func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+
+// With returns a core that adds the fields to every entry.
+func (c core) With(fields []zapcore.Field) zapcore.Core {
+	return core{log: c.log, fields: slices.Concat(c.fields, fields)}
+}
+
+// Check adds c to the entry when it is enabled.
+func (c core) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return checked.AddCore(e, c)
+	}
+	return checked
+}
+
+// Write writes the entry with its fields in the order of their names.
+func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range slices.Concat(c.fields, fields) {
+		f.AddTo(enc)
+	}
+	attrs := []slog.Attr{slog.String("component", "etcd")}
+	for _, k := range slices.Sorted(maps.Keys(enc.Fields)) {
+		attrs = append(attrs, slog.Any(k, enc.Fields[k]))
+	}
+	level := slog.LevelWarn
+	if e.Level >= zapcore.ErrorLevel {
+		level = slog.LevelError
+	}
+	c.log.LogAttrs(context.Background(), level, e.Message, attrs...)
+	return nil
+}
+
+// Sync does nothing: slog does not buffer.
+func (c core) Sync() error { return nil }
+
+// endGoroutine is what follows etcd's Fatal and Panic.
+type endGoroutine struct{ s *Server }
+
+// OnWrite reports the entry as the error of Run and ends the goroutine that logged it.
+func (h endGoroutine) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	why := e.Message
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	if err, ok := enc.Fields["error"].(string); ok {
+		why += ": " + err
+	}
+	h.s.fail(why)
+	runtime.Goexit()
+}
