@@ -251,3 +251,43 @@ func (p Peer) rank() string {
 func (p Peer) source() string {
 	return fmt.Sprintf("mesh, %v, %v ago", p.Path, p.Age.Round(time.Millisecond))
 }
+
+// String returns "unknown", "no" or "yes".
+func (t Tri) String() string {
+	switch t {
+	case Unknown:
+		return "unknown"
+	case No:
+		return "no"
+	case Yes:
+		return "yes"
+	}
+	return fmt.Sprintf("Tri(%d)", uint8(t))
+}
+
+// String returns the verdict in lower case.
+func (d Do) String() string {
+	names := [...]string{"refuse", "consult", "obtain", "handover", "hold"}
+	if int(d) < len(names) {
+		return names[d]
+	}
+	return fmt.Sprintf("Do(%d)", uint8(d))
+}
+
+// String returns the wish in lower case.
+func (w Want) String() string {
+	names := [...]string{"none", "preempt", "vacant", "offered"}
+	if int(w) < len(names) {
+		return names[w]
+	}
+	return fmt.Sprintf("Want(%d)", uint8(w))
+}
+
+// String returns the lease's state in lower case.
+func (s LeaseState) String() string {
+	names := [...]string{"silent", "waiting", "free", "mine"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("LeaseState(%d)", uint8(s))
+}

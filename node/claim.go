@@ -145,6 +145,9 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	switch c.verdict.Do {
 	case arbiter.Refuse:
 		c.consults = time.Time{}
+		if n.lease != nil && n.barred(c) != "" {
+			n.giveBack(c, "") // granted too late: nothing of it was used
+		}
 	case arbiter.Consult:
 		c.consult(n, now)
 	case arbiter.Obtain:
@@ -159,7 +162,7 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 // take begins to hold: the token first, so that no service ever runs with one that a
 // crash could hand out again.
 func (n *Node) take(now time.Time, c *claim) {
-	c.consults, c.offered = time.Time{}, time.Time{}
+	c.consults = time.Time{}
 	c.waitForGuards(n, now)
 	switch {
 	case n.cfg.Mode == arbiter.ModeVRRP:
@@ -251,7 +254,7 @@ func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
 		return true
 	}
 	p := n.peers[c.former]
-	if p == nil || now.Sub(p.seen) > freshFor || !p.seen.After(c.since) {
+	if p == nil || now.Sub(p.seen) > n.fresh || !p.seen.After(c.since) {
 		return false
 	}
 	cr, ok := p.report.Claim(c.cfg.Name)

@@ -98,7 +98,7 @@ func (n *Node) peerEvidence(now time.Time, c *claim, p *peer) arbiter.Peer {
 	if !p.seen.IsZero() {
 		e.Age = now.Sub(p.seen)
 	}
-	fresh := !p.seen.IsZero() && e.Age <= freshFor && !p.report.Leaving
+	fresh := !p.seen.IsZero() && e.Age <= n.fresh && !p.report.Leaving
 	asked := !c.consults.IsZero() && now.Sub(c.consults) > askFor
 	switch {
 	case fresh, p.alive == arbiter.Yes && !asked:
@@ -240,7 +240,7 @@ func (n *Node) successor(now time.Time, c *claim) string {
 	for _, p := range n.cfg.Peers {
 		peer := n.peers[p]
 		cr, ok := peer.report.Claim(c.cfg.Name)
-		if !ok || peer.report.Leaving || now.Sub(peer.seen) > freshFor || cr.State != vrrp.StateBackup.String() {
+		if !ok || peer.report.Leaving || now.Sub(peer.seen) > n.fresh || cr.State != vrrp.StateBackup.String() {
 			continue
 		}
 		if name == "" || cr.Priority > best.Priority {

@@ -14,6 +14,7 @@ import (
 // Node is one node. It is driven by Step alone and is not safe for concurrent use.
 type Node struct {
 	cfg      Config
+	fresh    time.Duration // how long a peer's word counts
 	started  time.Time
 	stopping bool
 	stopped  bool
@@ -61,6 +62,11 @@ func New(cfg Config) (*Node, error) {
 		if err := cfg.Timing.Check(); err != nil {
 			return nil, err
 		}
+	}
+	n.fresh = freshFor
+	if n.permits() {
+		// Permission that has run out must not be waited for twice.
+		n.fresh = min(freshFor, cfg.Timing.Hold)
 	}
 	if cfg.Mode == arbiter.ModeLease {
 		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing})
