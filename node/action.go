@@ -44,17 +44,18 @@ type (
 		Instance string
 		Count    int
 	}
-	// StartGuards starts the claim's guarded services. GuardsDone follows.
+	// StartGuards starts the claim's guarded services: those that run only where it is
+	// held, or with Always those that run on every node. GuardsDone follows.
 	StartGuards struct {
-		Claim string
-		Token arbiter.Token
+		Claim  string
+		Always bool
+		Token  arbiter.Token
 	}
-	// StopGuards stops the claim's guarded services, Kill without grace, and verifies it.
-	// All also stops those that run on every node. GuardsDone follows.
+	// StopGuards stops them, Kill without grace, and verifies it. GuardsDone follows.
 	StopGuards struct {
-		Claim string
-		Kill  bool
-		All   bool
+		Claim  string
+		Always bool
+		Kill   bool
 	}
 	// Notify runs the notify scripts of an instance, or of a sync group.
 	Notify struct {

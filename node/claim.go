@@ -32,17 +32,6 @@ func (p Phase) String() string {
 	return fmt.Sprintf("Phase(%d)", uint8(p))
 }
 
-// guards is the state of a claim's guarded services that run only where it is held.
-type guards uint8
-
-const (
-	guardsOff guards = iota
-	guardsStarting
-	guardsOn
-	guardsStopping
-	guardsStuck // could not be shown to be stopped
-)
-
 type claim struct {
 	cfg       ClaimConfig
 	instances []*instance
@@ -54,8 +43,10 @@ type claim struct {
 	since   time.Time     // of the present phase
 	verdict arbiter.Verdict
 
-	guards   guards
-	guardsAt time.Time // not started before: a former holder's may still be stopping
+	guards   guards    // those that run only where the claim is held
+	always   guards    // those that run on every node, unless it is fenced
+	fenced   time.Time // until then the latter stay off
+	guardsAt time.Time // the former are not started before: a former holder's may still be stopping
 	former   string    // that former holder
 	off      bool      // Leaving: the addresses are verified to be off
 	forced   bool      // Leaving: without permission, so in a hurry
@@ -115,6 +106,7 @@ func (n *Node) settle(now time.Time, c *claim) {
 		return
 	}
 	c.verdict = arbiter.Decide(n.evidence(now, c))
+	defer n.settleGuards(now, c)
 	switch c.phase {
 	case Idle:
 		n.settleIdle(now, c)
@@ -134,6 +126,18 @@ func (n *Node) settle(now time.Time, c *claim) {
 		if n.lease == nil || !n.lease.Releasing(c.cfg.Name) || !n.leased(now, c) {
 			n.released(now, c)
 		}
+	}
+}
+
+// settleGuards starts and stops the guarded services as the claim's phase wants it.
+func (n *Node) settleGuards(now time.Time, c *claim) {
+	if c.cfg.Guarded {
+		run := c.phase == Held && n.guardsMayStart(now, c)
+		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token}, run, c.forced)
+	}
+	if c.cfg.GuardedAlways {
+		run := !now.Before(c.fenced)
+		c.always.steer(n, now, StartGuards{Claim: c.cfg.Name, Always: true, Token: c.token}, run, true)
 	}
 }
 
@@ -224,9 +228,14 @@ func (n *Node) giveBack(c *claim, to string) {
 }
 
 func (n *Node) settleHeld(now time.Time, c *claim) {
-	if c.verdict.Do != arbiter.Hold {
+	switch {
+	case c.verdict.Do == arbiter.Hold:
+	case n.barred(c) != "":
 		c.to = n.successor(now, c)
-		c.let(n, now, c.verdict.Why, n.expired(now, c))
+		c.let(n, now, c.verdict.Why, false)
+		return
+	default:
+		c.fence(n, now, c.verdict.Why)
 		return
 	}
 	if n.permits() && c.verdict.Until.After(c.armed) {
@@ -241,10 +250,6 @@ func (n *Node) settleHeld(now time.Time, c *claim) {
 		n.openBallot(now, c)
 	} else if n.cfg.Mode == arbiter.ModeQuorum {
 		n.openBallot(now, c)
-	}
-	if c.cfg.Guarded && c.guards == guardsOff && !now.Before(c.retry) && n.guardsMayStart(now, c) {
-		c.guards = guardsStarting
-		n.emit(StartGuards{Claim: c.cfg.Name, Token: c.token})
 	}
 }
 
@@ -270,14 +275,23 @@ func (c *claim) let(n *Node, now time.Time, why string, forced bool) {
 	n.emit(ShutGate{Claim: c.cfg.Name})
 	n.emit(RemoveAddresses{Claim: c.cfg.Name})
 	c.retry = now.Add(retryEvery)
-	if c.cfg.Guarded {
-		c.guards = guardsStopping
-		n.emit(StopGuards{Claim: c.cfg.Name, Kill: forced})
-	}
+	n.settleGuards(now, c)
 	if forced {
 		c.yield(n, now, true)
 	}
 }
+
+// fence lets go by force: also of the services that run on every node, for a time.
+func (c *claim) fence(n *Node, now time.Time, why string) {
+	c.fenced = now.Add(n.cfg.ClearAfter)
+	if n.cfg.ClearAfter == 0 {
+		c.fenced = now.Add(forGood)
+	}
+	c.let(n, now, why, n.expired(now, c))
+}
+
+// forGood is longer than any daemon runs: until the operator starts it anew.
+const forGood = 100 * 365 * 24 * time.Hour
 
 // yield takes the instances back to BACKUP; quiet ones do not say so.
 func (c *claim) yield(n *Node, now time.Time, quiet bool) {
@@ -294,12 +308,8 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 		if !c.off {
 			n.emit(RemoveAddresses{Claim: c.cfg.Name})
 		}
-		if c.guards == guardsStuck {
-			c.guards = guardsStopping
-			n.emit(StopGuards{Claim: c.cfg.Name, Kill: true})
-		}
 	}
-	if !c.off || c.guards != guardsOff {
+	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && now.Before(c.fenced) && c.always.state != guardsOff {
 		return
 	}
 	n.giveBack(c, c.to)
@@ -385,24 +395,22 @@ func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
 }
 
 func (n *Node) guardsDone(now time.Time, c *claim, ev GuardsDone) {
-	switch {
-	case ev.On && c.guards == guardsStarting && ev.Err == nil:
-		c.guards = guardsOn
-	case ev.On && c.guards == guardsStarting:
-		n.tell(Warning, c.cfg.Name, "the guarded services cannot be started", ev.Err.Error())
-		// Something of them may run: stop before the next try.
-		c.guards, c.retry = guardsStopping, now.Add(retryEvery)
-		n.emit(StopGuards{Claim: c.cfg.Name, Kill: true})
-	case !ev.On && c.guards == guardsStopping && ev.Err == nil:
-		c.guards = guardsOff
-	case !ev.On && c.guards == guardsStopping:
-		n.tell(Warning, c.cfg.Name, "the guarded services cannot be shown to be stopped", ev.Err.Error())
-		c.guards, c.retry = guardsStuck, now.Add(retryEvery)
+	g := &c.guards
+	if ev.Always {
+		g = &c.always
+	}
+	if text := g.done(now, ev); text != "" {
+		n.tell(Warning, c.cfg.Name, text, ev.Err.Error())
 	}
 }
 
 // deadlines adds when the claim itself wants to be looked at again.
 func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
+	if now.Before(c.fenced) {
+		d.add(c.fenced)
+	}
+	d.add(c.guards.due())
+	d.add(c.always.due())
 	switch c.phase {
 	case Idle:
 		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
@@ -416,8 +424,8 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 	case Held:
 		d.add(c.extend)
 		d.add(c.verdict.Until)
-		if c.guards == guardsOff && c.cfg.Guarded {
-			d.add(later(c.guardsAt, c.retry))
+		if c.guards.state == guardsOff && c.cfg.Guarded {
+			d.add(later(c.guardsAt, c.guards.retry))
 		}
 		if c.ballot != nil {
 			d.add(now.Add(n.cfg.Timing.Renew))

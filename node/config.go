@@ -18,6 +18,7 @@ type Config struct {
 	Witnesses   []string       // members of the mesh that vote and hold nothing, sorted
 	Timing      witness.Timing // ModeLease and ModeQuorum; must pass Check
 	Isolation   arbiter.Isolation
+	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
 	Claims      []ClaimConfig // sorted by name
 }
 
@@ -28,6 +29,9 @@ type ClaimConfig struct {
 	Instances []InstanceConfig
 	// Guarded says that services are guarded by this claim and run only where it is held.
 	Guarded bool
+	// GuardedAlways says that services are guarded by it that run on every node, and are
+	// stopped only when a node has to let go by force.
+	GuardedAlways bool
 	// GuardLimit is the longest time its guards take to stop, killing included. A
 	// claim taken from a node that did not release it starts its guards that much later.
 	GuardLimit time.Duration

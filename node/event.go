@@ -83,9 +83,10 @@ type (
 	}
 	// GuardsDone is the result of StartGuards (On) or StopGuards.
 	GuardsDone struct {
-		Claim string
-		On    bool
-		Err   error
+		Claim  string
+		Always bool
+		On     bool
+		Err    error
 	}
 )
 

@@ -251,7 +251,7 @@ func (n *Node) report() arbiter.Report {
 	for _, name := range n.claimNames() {
 		c := n.claims[name]
 		cr := arbiter.ClaimReport{
-			Claim: name, State: c.state().String(), Holds: c.holds(), Guards: c.guards != guardsOff,
+			Claim: name, State: c.state().String(), Holds: c.holds(), Guards: c.guards.state != guardsOff,
 			Token: c.known, Priority: c.priority(), Address: c.address(),
 		}
 		if cr.Holds {

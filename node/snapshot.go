@@ -154,7 +154,7 @@ func (n *Node) claimSnapshot(now time.Time, c *claim) ClaimSnapshot {
 		}
 	}
 	if c.cfg.Guarded {
-		s.Guards = [...]string{"stopped", "starting", "running", "stopping", "cannot be shown to be stopped"}[c.guards]
+		s.Guards = c.guards.state.String()
 	}
 	for _, in := range c.instances {
 		s.Instances = append(s.Instances, InstanceSnapshot{
