@@ -20,7 +20,11 @@ func PrimaryIPv4(iface string, except ...netip.Addr) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, linkError(iface, err)
 	}
-	list, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	var list []netlink.Addr
+	err = whole(func() (err error) {
+		list, err = netlink.AddrList(link, netlink.FAMILY_V4)
+		return err
+	})
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("list addresses of %s: %w", iface, err)
 	}

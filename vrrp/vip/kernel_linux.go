@@ -178,7 +178,11 @@ func (k *Kernel) AddressesOn(iface string) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
-	list, err := k.routes.AddrList(link, netlink.FAMILY_V4)
+	var list []netlink.Addr
+	err = whole(func() (err error) {
+		list, err = k.routes.AddrList(link, netlink.FAMILY_V4)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of %s: %w", iface, err)
 	}
@@ -189,6 +193,21 @@ func (k *Kernel) AddressesOn(iface string) ([]netip.Prefix, error) {
 		}
 	}
 	return prefixes, nil
+}
+
+// maxDumps bounds the tries of whole.
+const maxDumps = 10
+
+// whole repeats a dump that a change cut through: the kernel marks what it sent in
+// several parts when there was a change in between, and entries may be missing.
+func whole(dump func() error) error {
+	var err error
+	for range maxDumps {
+		if err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return err
 }
 
 // promote_secondaries in an interface's IFLA_INET_CONF: linux/ip.h.

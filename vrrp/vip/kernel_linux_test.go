@@ -161,7 +161,7 @@ func TestRefreshReplacesLifetime(t *testing.T) {
 	for _, step := range []struct {
 		name     string
 		lifetime time.Duration
-		want     int // seconds
+		want     uint32 // seconds
 	}{
 		{"first", 100 * time.Second, 100},
 		{"longer, rounded up", 2000500 * time.Millisecond, 2001},
@@ -173,7 +173,7 @@ func TestRefreshReplacesLifetime(t *testing.T) {
 		must(t, err)
 		at := slices.IndexFunc(list, func(a netlink.Addr) bool { return a.IP.String() == "10.9.0.100" })
 		// Some seconds may pass between the two calls on a busy machine.
-		if got := list[at].ValidLft; got > step.want || got < step.want-5 {
+		if got := uint32(list[at].ValidLft); got > step.want || got < step.want-5 {
 			t.Errorf("%s: valid for %d s, want %d s", step.name, got, step.want)
 		}
 		if got := list[at].PreferedLft; got != list[at].ValidLft {
@@ -281,6 +281,33 @@ func TestLocalAddresses(t *testing.T) {
 		if !slices.Contains(got, netip.MustParseAddr(want)) {
 			t.Errorf("no %s in %v", want, got)
 		}
+	}
+}
+
+// On a host with many addresses that come and go most dumps are cut through by a change.
+func TestWholeRepeatsInterruptedDumps(t *testing.T) {
+	other := errors.New("other")
+	tests := []struct {
+		name    string
+		results []error
+		want    error
+	}{
+		{"whole at once", []error{nil}, nil},
+		{"whole at last", []error{netlink.ErrDumpInterrupted, netlink.ErrDumpInterrupted, nil}, nil},
+		{"another error ends it", []error{netlink.ErrDumpInterrupted, other}, other},
+		{"never whole is unknown", slices.Repeat([]error{netlink.ErrDumpInterrupted}, maxDumps), netlink.ErrDumpInterrupted},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			calls := 0
+			err := whole(func() error {
+				calls++
+				return test.results[calls-1]
+			})
+			if !errors.Is(err, test.want) || calls != len(test.results) {
+				t.Errorf("%v after %d calls", err, calls)
+			}
+		})
 	}
 }
 

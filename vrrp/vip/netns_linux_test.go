@@ -37,6 +37,11 @@ func (ns namespace) enter(t *testing.T) {
 	}
 }
 
+// path names the namespace for ip link.
+func (ns namespace) path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.file.Fd())
+}
+
 // newPair makes two namespaces joined by a cable: veth0 with 10.9.0.1/24 in the first,
 // veth0 with 10.9.0.2/24 in the second. The goroutine ends up in the first.
 func newPair(t *testing.T) (near, far namespace) {
@@ -44,7 +49,7 @@ func newPair(t *testing.T) (near, far namespace) {
 	far = newNamespace(t)
 	near = newNamespace(t)
 	run(t, "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth0",
-		"netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), far.file.Fd()))
+		"netns", far.path())
 	far.enter(t)
 	run(t, "ip", "address", "add", "10.9.0.2/24", "dev", "veth0")
 	run(t, "ip", "link", "set", "veth0", "up")

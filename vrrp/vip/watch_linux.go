@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -65,22 +64,14 @@ func (w *watcher) follow(ctx context.Context, k *Kernel) error {
 	}
 }
 
-// maxDumps bounds the tries to get a dump that no change cut through.
-const maxDumps = 10
-
 // dump asks the kernel for all links and IPv4 addresses.
 func (k *Kernel) dump() (*state, error) {
-	var err error
-	for range maxDumps {
-		s := newState()
-		if err = k.dumpInto(s); err == nil {
-			return s, nil
-		}
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return nil, err
+	var s *state
+	err := whole(func() error {
+		s = newState()
+		return k.dumpInto(s)
+	})
+	return s, err
 }
 
 func (k *Kernel) dumpInto(s *state) error {
