@@ -1,0 +1,325 @@
+package gate
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/solovip/solovip/internal/boottime"
+)
+
+func open(t testing.TB) *Gate {
+	t.Helper()
+	g, err := Open("solovip_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until waits for an instant of the boot clock.
+func until(at time.Time) { <-time.After(at.Sub(boottime.Now())) }
+
+const (
+	lateAtMost  = 20 * time.Millisecond  // a tick that comes late on a busy machine
+	earlyAtMost = 280 * time.Millisecond // the last slack; in good time it is 18 ms
+)
+
+// wantSilence asserts that what was heard ended at the deadline. The caller has waited
+// long enough after it.
+func (l *link) wantSilence(kind string, deadline time.Time) {
+	l.t.Helper()
+	heard := l.answers(kind)
+	if len(heard) == 0 {
+		l.t.Errorf("%s: never heard", kind)
+		return
+	}
+	last := heard[len(heard)-1].Sub(deadline)
+	l.t.Logf("%s: %d heard, the last %v after the deadline", kind, len(heard), last)
+	if last > lateAtMost {
+		l.t.Errorf("%s: heard %v after the deadline", kind, last)
+	}
+	if last < -earlyAtMost {
+		l.t.Errorf("%s: silent %v before the deadline", kind, -last)
+	}
+}
+
+// A daemon that renews twice and is then frozen: its VIPs fall silent at the last
+// deadline, in every way they can speak, and not before.
+func TestVIPsFallSilentAtTheDeadline(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	vips := []netip.Addr{vip, vip6}
+	check(t, g.Guard(vips))
+	check(t, g.Arm(boottime.Now().Add(500*time.Millisecond), vips))
+	l.hold(vip)
+	l.hold(vip6)
+	l.hold(vip2) // not guarded: the control
+	l.listen()
+	l.ask(vip, vip6, vip2)
+	l.talk(vip)
+	var deadline time.Time
+	for range 3 {
+		until(boottime.Now().Add(150 * time.Millisecond))
+		deadline = boottime.Now().Add(500 * time.Millisecond)
+		check(t, g.Arm(deadline, vips))
+	}
+	until(deadline.Add(500 * time.Millisecond))
+	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100", "udp 10.9.0.100", "nd fd09::100", "ping fd09::100"} {
+		l.wantSilence(kind, deadline)
+	}
+	l.waitFor("arp 10.9.0.101", deadline.Add(400*time.Millisecond))
+	l.waitFor("ping 10.9.0.101", deadline.Add(400*time.Millisecond))
+}
+
+// A deadline can be brought forward as well as moved back.
+func TestAnEarlierDeadlineReplacesALaterOne(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	vips := []netip.Addr{vip}
+	check(t, g.Guard(vips))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), vips))
+	l.hold(vip)
+	l.listen()
+	l.ask(vip)
+	deadline := boottime.Now().Add(400 * time.Millisecond)
+	check(t, g.Arm(deadline, vips))
+	until(deadline.Add(300 * time.Millisecond))
+	l.wantSilence("arp 10.9.0.100", deadline)
+	l.wantSilence("ping 10.9.0.100", deadline)
+}
+
+// Shut silences by the time it returns, and only what it is told to. A later Arm opens
+// again, also when the element has run out by itself before.
+func TestShutAndArmAgain(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	both := []netip.Addr{vip, vip2}
+	check(t, g.Guard(both))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), both))
+	l.hold(vip)
+	l.hold(vip2)
+	l.listen()
+	l.ask(vip, vip2)
+	l.waitFor("ping 10.9.0.100", time.Time{})
+
+	check(t, g.Shut([]netip.Addr{vip}))
+	shut := boottime.Now()
+	l.waitFor("ping 10.9.0.101", shut.Add(100*time.Millisecond))
+	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100"} {
+		if a := l.answers(kind); a[len(a)-1].After(shut.Add(time.Millisecond)) {
+			t.Errorf("%s: heard %v after Shut", kind, a[len(a)-1].Sub(shut))
+		}
+	}
+	check(t, g.Shut([]netip.Addr{vip})) // once more is no mistake
+
+	soon := boottime.Now().Add(100 * time.Millisecond)
+	check(t, g.Arm(soon, []netip.Addr{vip}))
+	l.waitFor("ping 10.9.0.100", shut.Add(2*time.Millisecond))
+	until(soon.Add(50 * time.Millisecond))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), []netip.Addr{vip}))
+	l.waitFor("ping 10.9.0.100", soon.Add(lateAtMost))
+	l.waitFor("ping 10.9.0.101", soon.Add(lateAtMost))
+
+	check(t, g.Unguard(both))
+	l.waitFor("ping 10.9.0.100", boottime.Now())
+	check(t, g.Close())
+	if left := nft(t, "list", "tables"); left != "" {
+		t.Errorf("left after Close: %s", left)
+	}
+}
+
+// A guarded host that does not hold the VIP reaches it where it is.
+func TestAStandbyReachesTheHolder(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	check(t, g.Guard([]netip.Addr{clientAddr})) // the other side plays the holder
+	l.listen()
+	nft(t, "add", "table", "inet", "seen")
+	nft(t, "add", "chain", "inet", "seen", "in", "{ type filter hook input priority 0; }")
+	nft(t, "add", "rule", "inet", "seen", "in", "ip", "saddr", clientAddr.String(), "counter")
+	l.talkTo(clientAddr)
+	for end := time.Now().Add(5 * time.Second); ; {
+		if out := nft(t, "list", "chain", "inet", "seen", "in"); !strings.Contains(out, "packets 0 ") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("the holder's answers do not arrive")
+		}
+	}
+}
+
+// What removes the tables under us is noticed and put right, by Restore or by the next
+// renewal; the deadline is still kept.
+func TestRulesThatOthersRemovedComeBack(t *testing.T) {
+	repair := map[string]func(g *Gate, deadline time.Time) error{
+		"restore": func(g *Gate, _ time.Time) error { return g.Restore() },
+		"arm":     func(g *Gate, deadline time.Time) error { return g.Arm(deadline, []netip.Addr{vip}) },
+	}
+	for name, repair := range repair {
+		t.Run(name, func(t *testing.T) {
+			l := newLink(t)
+			g := open(t)
+			check(t, g.Guard([]netip.Addr{vip, vip2}))
+			deadline := boottime.Now().Add(700 * time.Millisecond)
+			check(t, g.Arm(deadline, []netip.Addr{vip}))
+			check(t, g.Check())
+			l.hold(vip)
+			l.hold(vip2)
+			l.listen()
+			nft(t, "flush", "ruleset")
+			if err := g.Check(); !errors.Is(err, ErrGone) {
+				t.Fatalf("Check after a flush: %v", err)
+			}
+			check(t, repair(g, deadline))
+			check(t, g.Check())
+			l.ask(vip, vip2)
+			until(deadline.Add(200 * time.Millisecond))
+			l.wantSilence("ping 10.9.0.100", deadline)
+			l.wantSilence("arp 10.9.0.100", deadline)
+			if n := len(l.answers("ping 10.9.0.101")); n > 0 {
+				t.Errorf("the VIP that was shut answered %d times", n)
+			}
+		})
+	}
+}
+
+func TestCheckFindsDamage(t *testing.T) {
+	damage := map[string][]string{
+		"no table":     {"delete", "table", "arp", "solovip_test"},
+		"no rules":     {"flush", "table", "inet", "solovip_test"},
+		"no VIPs":      {"flush", "set", "inet", "solovip_test", "vips"},
+		"switched off": {"add", "table", "arp", "solovip_test", "{ flags dormant; }"},
+	}
+	for name, cmd := range damage {
+		t.Run(name, func(t *testing.T) {
+			newLink(t)
+			g := open(t)
+			check(t, g.Guard([]netip.Addr{vip}))
+			check(t, g.Check())
+			nft(t, cmd...)
+			if err := g.Check(); !errors.Is(err, ErrGone) {
+				t.Fatalf("Check: %v", err)
+			}
+			check(t, g.Restore())
+			check(t, g.Check())
+		})
+	}
+}
+
+// A daemon that died left VIPs on the interface. Its successor opens the gate anew:
+// they are silent from before that on, without a gap.
+func TestASuccessorKeepsVIPsShut(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	vips := []netip.Addr{vip, vip6}
+	check(t, g.Guard(vips))
+	l.hold(vip)
+	l.hold(vip6)
+	l.listen()
+	l.ask(vip, vip6)
+	l.ask(holderAddr)
+	for range 5 {
+		g = open(t)
+		l.waitFor("ping 10.9.0.1", boottime.Now().Add(20*time.Millisecond))
+	}
+	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100", "nd fd09::100", "ping fd09::100"} {
+		if n := len(l.answers(kind)); n > 0 {
+			t.Errorf("%s: heard %d times", kind, n)
+		}
+	}
+	check(t, g.Check())
+	if err := g.Close(); err == nil || !strings.Contains(err.Error(), "10.9.0.100 fd09::100") {
+		t.Errorf("Close with guarded VIPs: %v", err)
+	}
+	check(t, g.Arm(boottime.Now().Add(time.Minute), vips))
+	l.waitFor("ping fd09::100", time.Time{})
+}
+
+func TestArmRefuses(t *testing.T) {
+	newLink(t)
+	g := open(t)
+	check(t, g.Guard([]netip.Addr{vip}))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), []netip.Addr{vip}))
+	rows := []struct {
+		name  string
+		until time.Time
+		addr  netip.Addr
+		late  bool
+	}{
+		{"a deadline that has passed", boottime.Now().Add(-time.Millisecond), vip, true},
+		{"a deadline that is too near", boottime.Now().Add(8 * time.Millisecond), vip, true},
+		{"no deadline", time.Time{}, vip, true},
+		{"wall time", time.Now().Add(time.Second), vip, false},
+		{"a VIP that is not guarded", boottime.Now().Add(time.Second), vip2, false},
+		{"no address", boottime.Now().Add(time.Second), netip.Addr{}, false},
+		{"an address with a zone", boottime.Now().Add(time.Second), netip.MustParseAddr("fe80::1%h0"), false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if err := g.Arm(row.until, []netip.Addr{row.addr}); err == nil || errors.Is(err, ErrLate) != row.late {
+				t.Errorf("Arm: %v", err)
+			}
+		})
+	}
+	for _, name := range []string{"", "Solo", "a b", "x;y", strings.Repeat("a", 65)} {
+		if _, err := Open(name); err == nil {
+			t.Errorf("Open(%q) is accepted", name)
+		}
+	}
+}
+
+// More VIPs than one message holds, each named twice, take one transaction.
+func TestThousandsOfVIPs(t *testing.T) {
+	newLink(t)
+	g := open(t)
+	many := vipsFrom(2500)
+	many = append(many, many...)
+	check(t, g.Guard(many))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), many))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), many))
+	check(t, g.Check())
+	check(t, g.Shut(many))
+	check(t, g.Unguard(many))
+	check(t, g.Close())
+}
+
+func vipsFrom(n int) []netip.Addr {
+	var all []netip.Addr
+	for a := netip.MustParseAddr("10.64.0.1"); len(all) < n; a = a.Next() {
+		all = append(all, a)
+	}
+	return all
+}
+
+func BenchmarkArm(b *testing.B) {
+	for name, n := range map[string]int{"1": 1, "100": 100, "1000": 1000} {
+		b.Run(name, func(b *testing.B) {
+			newLink(b)
+			g := open(b)
+			vips := vipsFrom(n)
+			check(b, g.Guard(vips))
+			for b.Loop() {
+				check(b, g.Arm(boottime.Now().Add(time.Minute), vips))
+			}
+		})
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	newLink(b)
+	g := open(b)
+	check(b, g.Guard(vipsFrom(100)))
+	for b.Loop() {
+		check(b, g.Check())
+	}
+}
