@@ -1,0 +1,183 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/node"
+)
+
+const (
+	// connectWithin is how long a daemon may take to accept: one that is stopped never does.
+	connectWithin = 2 * time.Second
+	// silentWithin is how long a daemon may be silent: longer than it waits for its own loop.
+	silentWithin = answerWithin + 2*time.Second
+	// maxSnapshotBytes bounds one snapshot: some 10000 claims.
+	maxSnapshotBytes = 8 << 20
+)
+
+// ErrUnreachable says that no daemon answers: there is none, this user may not ask it,
+// or it hangs. The error that wraps it says which, and what to do.
+var ErrUnreachable = errors.New("daemon not reachable")
+
+// unreachable is an ErrUnreachable with a text of its own.
+type unreachable struct {
+	text string
+	err  error
+}
+
+func (e *unreachable) Error() string        { return e.text }
+func (e *unreachable) Unwrap() error        { return e.err }
+func (e *unreachable) Is(target error) bool { return target == ErrUnreachable }
+
+// Client asks one daemon. It is safe for concurrent use.
+type Client struct {
+	runDir string
+	http   *http.Client
+}
+
+// Dial finds the daemon that runs with the run directory. Its error is meant for an
+// operator and wraps ErrUnreachable.
+func Dial(runDir string) (*Client, error) {
+	c := &Client{runDir: runDir}
+	// One connection for each request: requests are rare, and a daemon that has been
+	// replaced meanwhile is found again.
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return connect(ctx, SocketPath(runDir))
+		},
+		DisableKeepAlives: true,
+	}}
+	conn, err := connect(context.Background(), SocketPath(runDir))
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	_ = conn.Close() // it was only to see whether somebody is there
+	return c, nil
+}
+
+// Snapshot returns how the daemon stands.
+func (c *Client) Snapshot(ctx context.Context) (node.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, silentWithin)
+	defer cancel()
+	body, err := c.get(ctx, "/v1/snapshot")
+	if err != nil {
+		return node.Snapshot{}, err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(io.LimitReader(body, maxSnapshotBytes+1))
+	if err != nil {
+		return node.Snapshot{}, c.explain(err)
+	}
+	return decode(text)
+}
+
+// Watch calls fn with how the daemon stands: at once, on each change, and each second.
+// It ends with the error of fn, with nil when ctx ends, or with an ErrUnreachable when
+// the daemon does.
+func (c *Client) Watch(ctx context.Context, fn func(node.Snapshot) error) error {
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	silent := time.AfterFunc(silentWithin, cancel)
+	defer silent.Stop()
+	body, err := c.get(within, "/v1/snapshot?watch=1")
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer body.Close()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxSnapshotBytes)
+	for lines.Scan() {
+		silent.Reset(silentWithin)
+		snap, err := decode(lines.Bytes())
+		if err != nil {
+			return err
+		}
+		if err := fn(snap); err != nil {
+			return err
+		}
+		silent.Reset(silentWithin) // fn may take its time
+	}
+	err = lines.Err()
+	if err == nil {
+		err = io.EOF
+	}
+	return ended(ctx, c.explain(err))
+}
+
+// ended returns nil when the caller has ended the watch, else err.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// get sends a request and returns the body of a success.
+func (c *Client) get(ctx context.Context, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://solovip"+path, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var said refusal
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxHeaderBytes))
+	if err != nil || json.Unmarshal(text, &said) != nil || said.Error == "" {
+		said.Error = resp.Status
+	}
+	return nil, &unreachable{text: fmt.Sprintf("the solovip at %s cannot answer: %s", SocketPath(c.runDir), said.Error)}
+}
+
+// explain turns what went wrong into what the operator can do about it.
+func (c *Client) explain(err error) error {
+	path := SocketPath(c.runDir)
+	const start = "start it with 'systemctl start solovip' or 'solovip node', or name another directory with --run-dir"
+	text := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		text = fmt.Sprintf("no solovip runs with run directory %s (there is no socket %s): %s", c.runDir, path, start)
+	case errors.Is(err, unix.ECONNREFUSED):
+		text = fmt.Sprintf("no solovip runs with run directory %s (socket %s is of one that has died): %s", c.runDir, path, start)
+	case errors.Is(err, fs.ErrPermission):
+		text = fmt.Sprintf("user %d may not use socket %s: run this command as root", os.Getuid(), path)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, unix.EAGAIN):
+		text = fmt.Sprintf("the solovip at %s does not answer: it hangs or is stopped; look at its log with 'journalctl -u solovip'", path)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET):
+		text = fmt.Sprintf("the solovip at %s has ended or does not answer any more; look at its log with 'journalctl -u solovip'", path)
+	default:
+		text = fmt.Sprintf("ask the solovip at %s: %v", path, err)
+	}
+	return &unreachable{text: text, err: err}
+}
+
+// decode reads one snapshot and accepts fields that it does not know: the daemon may
+// be newer than the client.
+func decode(text []byte) (node.Snapshot, error) {
+	if len(text) > maxSnapshotBytes {
+		return node.Snapshot{}, fmt.Errorf("the daemon's snapshot has more than %d bytes", maxSnapshotBytes)
+	}
+	var snap node.Snapshot
+	if err := json.Unmarshal(text, &snap); err != nil {
+		return node.Snapshot{}, fmt.Errorf("read the daemon's snapshot: %w; are daemon and command of the same version?", err)
+	}
+	return snap, nil
+}

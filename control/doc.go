@@ -1,0 +1,23 @@
+// Package control lets an operator ask a running daemon how it stands: HTTP and JSON
+// over a unix socket in the daemon's run directory, and the client of it.
+//
+//	GET /v1/snapshot          node.Snapshot as one JSON object
+//	GET /v1/snapshot?watch=1  one object a line: at once, on each change, and each second
+//	GET /v1/healthz           {"status":"ok"} while the daemon's loop answers, else 503
+//
+// An error is {"error":"..."} with a status of 400 and above. Everything is bounded: how
+// long a request, an answer and a single write may take, how many connections and
+// watchers there are. So a client that hangs costs the daemon a connection for some
+// seconds and never holds up the loop.
+//
+// The package refuses to change anything: there is no request that takes, releases or
+// clears a claim. It refuses to be reached by a network, and to take the socket of
+// another daemon that lives. It adds nothing to the snapshot; package control/text
+// renders it for people.
+//
+// Start at Listen for the daemon, at Dial for a client.
+//
+//	s, err := control.Listen("/run/solovip", loop.snapshot, log)
+//	...
+//	err = s.Run(ctx)
+package control

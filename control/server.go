@@ -1,0 +1,169 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/solovip/solovip/node"
+)
+
+const (
+	// maxConns is how many clients are served at once; more wait to be accepted.
+	maxConns = 32
+	// maxWatchers leaves connections to those who ask once; more are refused.
+	maxWatchers = 16
+	// maxHeaderBytes is far more than any request of ours has.
+	maxHeaderBytes = 8 << 10
+	// requestWithin is how long a client may take to send its request.
+	requestWithin = 2 * time.Second
+	// answerWithin is how long the daemon's loop is waited for.
+	answerWithin = 2 * time.Second
+	// writeWithin is how long a client may take to read one answer, or one line of a watch.
+	writeWithin = 5 * time.Second
+	// closeWithin is how long answers under way may take once the daemon stops.
+	closeWithin = time.Second
+)
+
+// Server answers requests about one daemon.
+type Server struct {
+	listener net.Listener
+	snapshot Snapshot
+	log      *slog.Logger
+}
+
+// Snapshot returns how a daemon stands. It is called from several goroutines at once
+// and must return when ctx ends: with an error if the daemon's loop has not answered.
+type Snapshot func(ctx context.Context) (node.Snapshot, error)
+
+// Listen takes the socket of the run directory, which must exist. What a dead daemon left
+// there is replaced; that of one that lives is refused. log gets what goes wrong
+// with single clients, at the debug level.
+func Listen(runDir string, snapshot Snapshot, log *slog.Logger) (*Server, error) {
+	l, err := listen(SocketPath(runDir))
+	if err != nil {
+		return nil, err
+	}
+	return &Server{listener: l, snapshot: snapshot, log: log}, nil
+}
+
+// Run answers until ctx ends, then removes the socket and returns nil. Answers under
+// way get closeWithin to end.
+func (s *Server) Run(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:           s.handler(),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: requestWithin,
+		ReadTimeout:       requestWithin,
+		IdleTimeout:       requestWithin,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	closed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { closed <- shut(ctx, srv) })
+	err := srv.Serve(netutil.LimitListener(s.listener, maxConns))
+	if stop() { // ctx has not ended: the listener is broken
+		return errors.Join(fmt.Errorf("serve control requests: %w", err), srv.Close())
+	}
+	if err := <-closed; err != nil {
+		return fmt.Errorf("close control socket: %w", err)
+	}
+	return nil
+}
+
+// shut ends what is under way: in order within closeWithin, then by force.
+func shut(ctx context.Context, srv *http.Server) error {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+	defer cancel()
+	if srv.Shutdown(within) == nil {
+		return nil
+	}
+	return srv.Close()
+}
+
+// handler has one route for each request there is; everything else is 404 or 405.
+func (s *Server) handler() http.Handler {
+	watchers := make(chan struct{}, maxWatchers)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/snapshot", func(w http.ResponseWriter, r *http.Request) {
+		switch watch := r.URL.Query().Get("watch"); watch {
+		case "", "0":
+			s.answer(w, r)
+		case "1":
+			select {
+			case watchers <- struct{}{}:
+				defer func() { <-watchers }()
+				s.watch(w, r)
+			default:
+				refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d clients watch already: end one of them", maxWatchers))
+			}
+		default:
+			refuse(w, http.StatusBadRequest, "watch must be 0 or 1")
+		}
+	})
+	mux.HandleFunc("GET /v1/healthz", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := s.ask(r.Context()); err != nil {
+			refuse(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	return mux
+}
+
+// ask asks the daemon's loop within answerWithin.
+func (s *Server) ask(ctx context.Context) (node.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return s.snapshot(ctx)
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	snap, err := s.ask(r.Context())
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	reply(w, http.StatusOK, snap)
+}
+
+// refusal is the body of every answer that is not a success.
+type refusal struct {
+	Error string `json:"error"`
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	reply(w, status, refusal{Error: text})
+}
+
+// reply encodes first and writes then, so that what cannot be encoded is not half sent.
+func reply(w http.ResponseWriter, status int, v any) {
+	var body bytes.Buffer
+	if err := json.NewEncoder(&body).Encode(v); err != nil {
+		panic("control: encode answer: " + err.Error()) // our own types always encode
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A client that does not read is its own problem: the write ends at its deadline.
+	_ = write(w, body.Bytes())
+}
+
+// write sends and flushes within writeWithin.
+func write(w http.ResponseWriter, b []byte) error {
+	rc := http.NewResponseController(w)
+	if err := rc.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return fmt.Errorf("set write deadline: %w", err)
+	}
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	return rc.Flush()
+}
