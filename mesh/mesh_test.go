@@ -25,16 +25,16 @@ const patience = 20 * time.Second
 var testKey = bytes.Repeat([]byte{7}, keyBytes)
 
 // recorder keeps the events of one member and what it logged at Info and above.
-type recorder struct {
+type recorder[E any] struct {
 	mu     sync.Mutex // guards events, and the writes to log
-	events []Event
+	events []E
 	log    bytes.Buffer
 	more   chan struct{} // closed and replaced when an event comes
 }
 
-func newRecorder() *recorder { return &recorder{more: make(chan struct{})} }
+func newRecorder[E any]() *recorder[E] { return &recorder[E]{more: make(chan struct{})} }
 
-func (r *recorder) record(e Event) {
+func (r *recorder[E]) record(e E) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
@@ -42,34 +42,34 @@ func (r *recorder) record(e Event) {
 	r.more = make(chan struct{})
 }
 
-func (r *recorder) Write(b []byte) (int, error) {
+func (r *recorder[E]) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.log.Write(b)
 }
 
-func (r *recorder) logged() string {
+func (r *recorder[E]) logged() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.log.String()
 }
 
 // mark returns how many events there are; await can begin there.
-func (r *recorder) mark() int {
+func (r *recorder[E]) mark() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.events)
 }
 
 // since returns the events from a mark on.
-func (r *recorder) since(mark int) []Event {
+func (r *recorder[E]) since(mark int) []E {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.events[mark:])
 }
 
 // await returns the first event from a mark on that is as wanted.
-func (r *recorder) await(t *testing.T, mark int, what string, want func(Event) bool) Event {
+func (r *recorder[E]) await(t *testing.T, mark int, what string, want func(E) bool) E {
 	t.Helper()
 	deadline := time.After(patience)
 	for next := mark; ; {
@@ -115,7 +115,7 @@ func report(node, via string) func(Event) bool {
 // member is one Mesh under test.
 type member struct {
 	*Mesh
-	*recorder
+	*recorder[Event]
 	stop context.CancelFunc
 	done chan error
 }
@@ -123,7 +123,7 @@ type member struct {
 // start runs a Mesh to the end of the test.
 func start(t *testing.T, cfg Config) *member {
 	t.Helper()
-	m := &member{recorder: newRecorder(), done: make(chan error, 1)}
+	m := &member{recorder: newRecorder[Event](), done: make(chan error, 1)}
 	cfg.Deliver = m.record
 	cfg.Logger = slog.New(slog.NewTextHandler(m.recorder, nil))
 	var err error

@@ -125,12 +125,12 @@ func (m *Mesh) tuned(t *transport) *memberlist.Config {
 	c.UDPBufferSize = maxPacket
 	c.Logger = slog.NewLogLogger(m.cfg.Logger.Handler(), slog.LevelDebug)
 
-	c.ProbeInterval = 200 * time.Millisecond
-	c.ProbeTimeout = 80 * time.Millisecond // leaves 120 ms for the relayed and TCP probes
+	c.ProbeInterval = 150 * time.Millisecond
+	c.ProbeTimeout = 60 * time.Millisecond // leaves 90 ms for the relayed and TCP probes
 	c.IndirectChecks = 3
 	c.SuspicionMult = 3
 	c.SuspicionMaxTimeoutMult = 1 // do not wait for a third to suspect it too
-	c.AwarenessMaxMultiplier = 2  // a member alone would slow down eightfold and find nothing
+	c.AwarenessMaxMultiplier = 1  // or a member that is alone slows down and finds it out last
 	c.RetransmitMult = 16
 	c.GossipInterval = 50 * time.Millisecond
 	c.GossipToTheDeadTime = 30 * time.Second
@@ -249,18 +249,17 @@ func (m *Mesh) deliverLoop(ctx context.Context) {
 
 // joinLoop joins one peer whenever it is not alive, until ctx is over.
 func (m *Mesh) joinLoop(ctx context.Context, list *memberlist.Memberlist, p *peer) {
-	told := ""
+	told := false
 	for {
 		m.mu.Lock()
 		alive := p.alive
 		m.mu.Unlock()
 		if alive {
-			told = ""
-		} else if _, err := list.Join([]string{p.to.Addr}); err != nil && ctx.Err() == nil {
-			if why := joinError(err); why != told {
-				told = why
-				m.cfg.Logger.Info("mesh peer cannot be joined, trying again until it can", "peer", p.Name, "err", why)
-			}
+			told = false
+		} else if _, err := list.Join([]string{p.to.Addr}); err != nil && !told && ctx.Err() == nil {
+			told = true
+			m.cfg.Logger.Info("mesh peer cannot be joined, trying again until it can",
+				"peer", p.Name, "err", joinError(err))
 		}
 		// Not more often than reports come, or a peer that speaks to us and will not be
 		// joined would be tried without a pause.

@@ -1,0 +1,335 @@
+package mesh
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/boottime"
+)
+
+// pass lets time pass where that is the point, not a way to wait for something.
+func pass(d time.Duration) { <-time.After(d) }
+
+// ask asks and returns how the question came there, and how the first answers came.
+func ask(t *testing.T, from, to *labHost, id uint64) (there string, back []string) {
+	t.Helper()
+	markTo, markFrom := to.mark(), from.mark()
+	from.do(t, order{Ask: &arbiter.Request{ID: id, Kind: arbiter.RequestHolds, To: to.name, Claim: "VI_1"}})
+	there = to.awaitEvent(t, markTo, "the question", func(e Event) bool {
+		a, ok := e.(Asked)
+		return ok && a.Request.ID == id
+	}).Event.(Asked).Path.Via
+	isAnswer := func(e Event) bool {
+		a, ok := e.(Answered)
+		return ok && a.Answer.ID == id && a.Answer.Yes
+	}
+	from.awaitEvent(t, markFrom, "the answer", isAnswer)
+	from.awaitEvent(t, markFrom, "the answer through w1", func(e Event) bool {
+		return isAnswer(e) && e.(Answered).Path.Via == "w1"
+	})
+	for _, n := range from.since(markFrom) {
+		if n.Event != nil && isAnswer(n.Event) {
+			back = append(back, n.Event.(Answered).Path.Via)
+		}
+	}
+	slices.Sort(back)
+	return there, back
+}
+
+// The reason for a mesh-only witness: when the link between two nodes is cut, each
+// goes on seeing what the other says, through the third, and can ask it.
+func TestCutLinkIsSeenThrough(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "lb02", "w1")
+		lb01, lb02 := l.hosts["lb01"], l.hosts["lb02"]
+		lb01.cut(t, lb02, true)
+		lb02.cut(t, lb01, true)
+		mark1, mark2 := lb01.mark(), lb02.mark()
+
+		for id := range uint64(5) {
+			if there, back := ask(t, lb01, lb02, id); there != "w1" || !slices.Equal(back, []string{"w1"}) {
+				t.Errorf("asked via %q, answered via %q; want w1 both ways", there, back)
+			}
+		}
+		pass(4 * time.Second) // longer than a death would take to be noticed
+		for h, other := range map[*labHost]*labHost{lb01: lb02, lb02: lb01} {
+			mark := mark1
+			if h == lb02 {
+				mark = mark2
+			}
+			gap, n := longestGap(h.since(mark), other.name, "w1")
+			t.Logf("%s sees %s through w1: %d reports, at most %v apart", h.name, other.name, n, gap)
+			if n < 12 || gap > time.Second {
+				t.Errorf("%s is blind on %s", h.name, other.name)
+			}
+			for _, e := range h.since(mark) {
+				if e.Event != nil && (report(other.name, "")(e.Event) || alive(other.name, false)(e.Event)) {
+					t.Errorf("%s has %+v while the link is cut", h.name, e.Event)
+				}
+			}
+		}
+
+		mark1 = lb01.mark()
+		lb01.heal(t)
+		healed := lb02.heal(t)
+		direct := lb01.awaitEvent(t, mark1, "lb02 directly again", report("lb02", ""))
+		t.Logf("heal to the first direct report: %v", direct.At.Sub(healed.At))
+		there, back := ask(t, lb01, lb02, 100)
+		if !slices.Contains(back, "") {
+			t.Errorf("after the heal asked via %q, answered via %q; want directly, too", there, back)
+		}
+
+		// One way only: lb02 is deaf to lb01, which would never know by itself.
+		lb02.cut(t, lb01, false)
+		if there, back := ask(t, lb01, lb02, 101); there != "w1" || !slices.Equal(back, []string{"", "w1"}) {
+			t.Errorf("deaf lb02 was asked via %q and answered via %q; want w1, and both ways", there, back)
+		}
+	})
+}
+
+func TestMembersMayHaveIPv6Addresses(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.ipv6 = true
+		l.boot(t, "lb01", "lb02", "w1")
+		if _, back := ask(t, l.hosts["lb01"], l.hosts["lb02"], 1); !slices.Contains(back, "") {
+			t.Errorf("answered via %q, want directly, too", back)
+		}
+	})
+}
+
+// longestGap returns the longest time between two reports of a member by a path.
+func longestGap(notes []note, name, via string) (gap time.Duration, n int) {
+	var last time.Time
+	for _, e := range notes {
+		if e.Event == nil || !report(name, via)(e.Event) {
+			continue
+		}
+		if n++; n > 1 {
+			gap = max(gap, e.At.Sub(last))
+		}
+		last = e.At
+	}
+	return gap, n
+}
+
+// Both sides of a partition have buried each other, and nobody helps them up.
+func TestPartitionHealsByItself(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "lb02", "w1")
+		lb01, lb02, w1 := l.hosts["lb01"], l.hosts["lb02"], l.hosts["w1"]
+		for range 3 {
+			marks := map[*labHost]int{lb01: lb01.mark(), lb02: lb02.mark(), w1: w1.mark()}
+			cut := lb01.isolate(t)
+			dead := func(h *labHost, name string) time.Duration {
+				return h.awaitEvent(t, marks[h], h.name+" has "+name+" dead", alive(name, false)).At.Sub(cut.At)
+			}
+			t.Logf("partition of lb01 to its death: lb02 %v, w1 %v; on its own side: lb02 %v, w1 %v",
+				dead(lb02, "lb01"), dead(w1, "lb01"), dead(lb01, "lb02"), dead(lb01, "w1"))
+
+			for h := range marks {
+				marks[h] = h.mark()
+			}
+			healed := lb01.heal(t)
+			heard := func(h *labHost, name string) time.Duration {
+				return h.awaitEvent(t, marks[h], h.name+" hears "+name, report(name, "")).At.Sub(healed.At)
+			}
+			up := func(h *labHost, name string) time.Duration {
+				return h.awaitEvent(t, marks[h], h.name+" has "+name+" alive", alive(name, true)).At.Sub(healed.At)
+			}
+			t.Logf("heal to lb01 heard: lb02 %v, w1 %v; alive: lb02 %v, w1 %v; its side: lb02 %v, w1 %v",
+				heard(lb02, "lb01"), heard(w1, "lb01"), up(lb02, "lb01"), up(w1, "lb01"), up(lb01, "lb02"), up(lb01, "w1"))
+		}
+	})
+}
+
+func TestTwoHalvesFindTogether(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "lb02", "lb03", "lb04")
+		// The switch itself comes apart: the ports of one half are moved to another.
+		if err := shell("ip link add br1 type bridge; ip link set br1 up"); err != nil {
+			t.Fatal(err)
+		}
+		left := []*labHost{l.hosts["lb01"], l.hosts["lb02"]}
+		right := []*labHost{l.hosts["lb03"], l.hosts["lb04"]}
+		marks := map[*labHost]int{}
+		note := func() {
+			for _, h := range l.hosts {
+				marks[h] = h.mark()
+			}
+		}
+		awaitBoth := func(what string, is bool) {
+			for _, a := range left {
+				for _, b := range right {
+					a.awaitEvent(t, marks[a], a.name+what+b.name, alive(b.name, is))
+					b.awaitEvent(t, marks[b], b.name+what+a.name, alive(a.name, is))
+				}
+			}
+		}
+		note()
+		for _, h := range right {
+			h.plug(t, "br1")
+		}
+		awaitBoth(" buries ", false)
+		note()
+		for _, h := range right {
+			h.plug(t, "br0")
+		}
+		healed := boottime.Now()
+		awaitBoth(" is joined with ", true)
+		t.Logf("heal to the last of eight alive again: %v", boottime.Now().Sub(healed))
+	})
+}
+
+func TestKilledMemberIsFoundDeadAndComesBack(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "lb02", "w1")
+		lb02, w1 := l.hosts["lb02"], l.hosts["w1"]
+		for incarnation := range uint64(3) {
+			lb01 := l.hosts["lb01"]
+			marks := map[*labHost]int{lb02: lb02.mark(), w1: w1.mark()}
+			killed := boottime.Now()
+			lb01.kill()
+			dead := func(h *labHost) time.Duration {
+				return h.awaitEvent(t, marks[h], h.name+" has lb01 dead", alive("lb01", false)).At.Sub(killed)
+			}
+			t.Logf("kill of lb01 and its host to its death: lb02 %v, w1 %v", dead(lb02), dead(w1))
+			for h := range marks {
+				marks[h] = h.mark()
+			}
+			lb01 = l.connect(t, 0)
+			lb01.addAddress(t)
+			started := boottime.Now()
+			lb01.startMesh(t)
+			lb01.publish(t, 2+incarnation)
+			for h := range marks {
+				h.awaitEvent(t, marks[h], h.name+" hears lb01 again", report("lb01", ""))
+				up := h.awaitEvent(t, marks[h], h.name+" has lb01 alive again", alive("lb01", true))
+				t.Logf("start to alive at %s: %v", h.name, up.At.Sub(started))
+			}
+		}
+	})
+}
+
+// A process that was stopped finds in its sockets what was true when it was stopped.
+// The death of a holder that it slept through must not come to it as a sign of life.
+func TestFrozenMemberWakesToNoOldNews(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "lb02", "w1")
+		lb01, lb02, w1 := l.hosts["lb01"], l.hosts["lb02"], l.hosts["w1"]
+		mark := w1.mark()
+		lb01.signal(t, syscall.SIGSTOP)
+		pass(time.Second) // lb02 goes on reporting to the frozen one
+		lb02.kill()
+		w1.awaitEvent(t, mark, "w1 has lb02 dead", alive("lb02", false))
+		pass(staleAfter)
+
+		mark = lb01.mark()
+		lb01.signal(t, syscall.SIGCONT)
+		first := lb01.awaitEvent(t, mark, "w1 after waking", report("w1", "")).Event.(ReportSeen)
+		lb01.awaitEvent(t, mark, "w1 later on, when all that lay in the sockets is through", func(e Event) bool {
+			return report("w1", "")(e) && e.(ReportSeen).Report.Seq >= first.Report.Seq+3
+		})
+		lb01.awaitEvent(t, mark, "lb02 dead after waking", alive("lb02", false))
+		before := newestSeq(lb01.since(0)[:mark], "lb02")
+		after := newestSeq(lb01.since(mark), "lb02")
+		if after > before+1 { // the next one may have been read already when it was stopped
+			t.Errorf("after waking came report %d of lb02, which was dead; the last before was %d", after, before)
+		}
+		if c := lb01.do(t, order{Counts: true}).Counts; c.Stale == 0 {
+			t.Errorf("nothing old was dropped: %+v", c)
+		}
+	})
+}
+
+// newestSeq returns the highest number of a member's reports.
+func newestSeq(notes []note, name string) (seq uint64) {
+	for _, n := range notes {
+		if s, ok := n.Event.(ReportSeen); ok && s.Report.Node == name {
+			seq = max(seq, s.Report.Seq)
+		}
+	}
+	return seq
+}
+
+func TestReportsComeThroughLoss(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "lb02", "w1")
+		for _, percent := range []int{5, 20, 30} {
+			marks := map[*labHost]int{}
+			for _, h := range l.hosts {
+				h.lose(t, percent)
+				marks[h] = h.mark()
+			}
+			pass(8 * time.Second)
+			var gap time.Duration
+			deaths := 0
+			for h, mark := range marks {
+				for _, p := range l.peers {
+					if p.Name != h.name {
+						gap = max(gap, longestSilence(h.since(mark), p.Name))
+					}
+				}
+				for _, n := range h.since(mark) {
+					if c, ok := n.Event.(MemberChanged); ok && !c.Alive {
+						deaths++
+					}
+				}
+				h.heal(t)
+			}
+			t.Logf("%d %% loss: a member is heard at least every %v by some path; wrongly dead %d times", percent, gap, deaths)
+			if gap > 2*time.Second {
+				t.Errorf("%d %% loss: %v without a report", percent, gap)
+			}
+			if percent == 5 && deaths > 0 {
+				t.Errorf("5 %% loss: wrongly dead %d times", deaths)
+			}
+		}
+	})
+}
+
+// longestSilence is the longest time without a report of a member by any path.
+func longestSilence(notes []note, name string) (gap time.Duration) {
+	var last time.Time
+	for _, n := range notes {
+		if s, ok := n.Event.(ReportSeen); ok && s.Report.Node == name {
+			if !last.IsZero() {
+				gap = max(gap, n.At.Sub(last))
+			}
+			last = n.At
+		}
+	}
+	return gap
+}
+
+// At boot the interface may come up after the daemon, and it may go and come later.
+func TestAddressMayComeLate(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.boot(t, "lb01", "w1")
+		l.peers = append(l.peers, Peer{"lb02", l.peers[1].Addr.Next()})
+		// lb01 and w1 do not know lb02 by configuration; only its own coming up is at stake.
+		lb02 := l.connect(t, 2)
+		lb02.startMesh(t)
+		pass(bindEvery / 2)
+		lb02.addAddress(t)
+		w1, mark := l.hosts["w1"], l.hosts["w1"].mark()
+		awaitStranger := func() {
+			for tries := 0; w1.do(t, order{Counts: true}).Counts.NotMember == 0; tries++ {
+				if pass(50 * time.Millisecond); tries > 200 {
+					t.Fatal("lb02 does not come up")
+				}
+			}
+		}
+		awaitStranger()
+
+		lb01 := l.hosts["lb01"]
+		lb01.do(t, order{Shell: "ip link set eth0 down"})
+		w1.awaitEvent(t, mark, "lb01 dead, its link is down", alive("lb01", false))
+		mark = w1.mark()
+		lb01.do(t, order{Shell: "ip link set eth0 up"})
+		w1.awaitEvent(t, mark, "lb01 alive, its link is up", alive("lb01", true))
+		w1.awaitEvent(t, mark, "lb01's report", report("lb01", ""))
+	})
+}
