@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -30,7 +30,7 @@ const deadline = 10 * time.Second
 type loop struct {
 	mu   sync.Mutex
 	snap node.Snapshot
-	hung bool
+	hung chan struct{} // nil: it answers; else until it is closed
 }
 
 func (l *loop) set(f func(*loop)) {
@@ -39,15 +39,14 @@ func (l *loop) set(f func(*loop)) {
 	f(l)
 }
 
-func (l *loop) snapshot(ctx context.Context) (node.Snapshot, error) {
+func (l *loop) snapshot() node.Snapshot {
 	l.mu.Lock()
 	snap, hung := l.snap, l.hung
 	l.mu.Unlock()
-	if hung {
-		<-ctx.Done()
-		return node.Snapshot{}, errors.New("the loop does not answer")
+	if hung != nil {
+		<-hung
 	}
-	return snap, nil
+	return snap
 }
 
 func sample() node.Snapshot {
@@ -66,13 +65,13 @@ func start(t *testing.T) (dir string, l *loop, stop func()) {
 	t.Helper()
 	dir = t.TempDir()
 	l = &loop{snap: sample()}
-	s, err := Listen(dir, l.snapshot, slog.New(slog.DiscardHandler))
+	socket, err := Listen(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- (&Server{Snapshot: l.snapshot}).Serve(ctx, socket) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		select {
@@ -122,11 +121,19 @@ func TestOnlyTheOwnerMayUseTheSocket(t *testing.T) {
 }
 
 func TestSocketOfALiveDaemonIsRefused(t *testing.T) {
-	dir, l, _ := start(t)
-	_, err := Listen(dir, l.snapshot, slog.New(slog.DiscardHandler))
-	wantError(t, err, "another solovip", "--run-dir")
+	dir, _, stop := start(t)
+	_, err := Listen(dir)
+	wantError(t, err, fmt.Sprintf("another solovip (process %d) runs with run directory %s", os.Getpid(), dir), "--run-dir")
 	if _, err := dial(t, dir).Snapshot(t.Context()); err != nil {
 		t.Errorf("the first daemon lost its socket: %v", err)
+	}
+	stop()
+	next, err := Listen(dir)
+	if err != nil {
+		t.Fatalf("the directory is not free after the daemon has ended: %v", err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -135,11 +142,11 @@ func TestSocketOfADeadDaemonIsReplaced(t *testing.T) {
 	leaveDeadSocket(t, dir)
 	_, err := Dial(dir)
 	wantError(t, err, "no solovip runs", "has died", "--run-dir")
-	s, err := Listen(dir, (&loop{}).snapshot, slog.New(slog.DiscardHandler))
+	l, err := Listen(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.listener.Close(); err != nil {
+	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
 }
@@ -162,7 +169,7 @@ func TestAnythingButASocketInItsPlaceIsKept(t *testing.T) {
 	if err := os.WriteFile(SocketPath(dir), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Listen(dir, (&loop{}).snapshot, slog.New(slog.DiscardHandler))
+	_, err := Listen(dir)
 	wantError(t, err, "is not a socket", SocketPath(dir))
 	if b, err := os.ReadFile(SocketPath(dir)); string(b) != "precious" {
 		t.Errorf("the file was touched: %q, %v", b, err)
@@ -272,9 +279,11 @@ func TestWatchEndsWithTheErrorOfItsCaller(t *testing.T) {
 func TestLoopThatHangsIsSaid(t *testing.T) {
 	t.Parallel()
 	dir, l, _ := start(t)
-	l.set(func(l *loop) { l.hung = true })
+	hung := make(chan struct{})
+	defer close(hung)
+	l.set(func(l *loop) { l.hung = hung })
 	_, err := dial(t, dir).Snapshot(t.Context())
-	wantError(t, err, "cannot answer", "the loop does not answer")
+	wantError(t, err, "cannot answer", "the daemon's loop has not answered within 2s")
 	if !errors.Is(err, ErrUnreachable) {
 		t.Errorf("%v does not wrap ErrUnreachable", err)
 	}

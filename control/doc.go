@@ -11,13 +11,14 @@
 // seconds and never holds up the loop.
 //
 // The package refuses to change anything: there is no request that takes, releases or
-// clears a claim. It refuses to be reached by a network, and to take the socket of
-// another daemon that lives. It adds nothing to the snapshot; package control/text
+// clears a claim. It refuses to be reached by a network, and to share a run
+// directory with another daemon that lives. It adds nothing to the snapshot; package control/text
 // renders it for people.
 //
 // Start at Listen for the daemon, at Dial for a client.
 //
-//	s, err := control.Listen("/run/solovip", loop.snapshot, log)
+//	l, err := control.Listen("/run/solovip")
 //	...
-//	err = s.Run(ctx)
+//	s := control.Server{Snapshot: loop.snapshot, Logger: log}
+//	err = s.Serve(ctx, l)
 package control

@@ -35,29 +35,20 @@ const (
 
 // Server answers requests about one daemon.
 type Server struct {
-	listener net.Listener
-	snapshot Snapshot
-	log      *slog.Logger
+	// Snapshot returns how the daemon stands. It is called from several goroutines,
+	// but never twice at once; while it blocks, requests are answered with 503.
+	Snapshot func() node.Snapshot
+	// Logger gets what goes wrong with single clients, at the debug level; nil: nobody does.
+	Logger *slog.Logger
 }
 
-// Snapshot returns how a daemon stands. It is called from several goroutines at once
-// and must return when ctx ends: with an error if the daemon's loop has not answered.
-type Snapshot func(ctx context.Context) (node.Snapshot, error)
-
-// Listen takes the socket of the run directory, which must exist. What a dead daemon left
-// there is replaced; that of one that lives is refused. log gets what goes wrong
-// with single clients, at the debug level.
-func Listen(runDir string, snapshot Snapshot, log *slog.Logger) (*Server, error) {
-	l, err := listen(SocketPath(runDir))
-	if err != nil {
-		return nil, err
+// Serve answers on l until ctx ends; then it closes l and returns nil. Answers under way
+// get closeWithin to end.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	log := s.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{listener: l, snapshot: snapshot, log: log}, nil
-}
-
-// Run answers until ctx ends, then removes the socket and returns nil. Answers under
-// way get closeWithin to end.
-func (s *Server) Run(ctx context.Context) error {
 	srv := &http.Server{
 		Handler:           s.handler(),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -65,11 +56,11 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadTimeout:       requestWithin,
 		IdleTimeout:       requestWithin,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { closed <- shut(ctx, srv) })
-	err := srv.Serve(netutil.LimitListener(s.listener, maxConns))
+	err := srv.Serve(netutil.LimitListener(l, maxConns))
 	if stop() { // ctx has not ended: the listener is broken
 		return errors.Join(fmt.Errorf("serve control requests: %w", err), srv.Close())
 	}
@@ -91,17 +82,18 @@ func shut(ctx context.Context, srv *http.Server) error {
 
 // handler has one route for each request there is; everything else is 404 or 405.
 func (s *Server) handler() http.Handler {
+	a := &asker{snapshot: s.Snapshot}
 	watchers := make(chan struct{}, maxWatchers)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/snapshot", func(w http.ResponseWriter, r *http.Request) {
-		switch watch := r.URL.Query().Get("watch"); watch {
+		switch r.URL.Query().Get("watch") {
 		case "", "0":
-			s.answer(w, r)
+			answer(w, r, a)
 		case "1":
 			select {
 			case watchers <- struct{}{}:
 				defer func() { <-watchers }()
-				s.watch(w, r)
+				watch(w, r, a)
 			default:
 				refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d clients watch already: end one of them", maxWatchers))
 			}
@@ -110,7 +102,7 @@ func (s *Server) handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /v1/healthz", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := s.ask(r.Context()); err != nil {
+		if _, err := a.ask(r.Context()); err != nil {
 			refuse(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
@@ -119,15 +111,8 @@ func (s *Server) handler() http.Handler {
 	return mux
 }
 
-// ask asks the daemon's loop within answerWithin.
-func (s *Server) ask(ctx context.Context) (node.Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	return s.snapshot(ctx)
-}
-
-func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
-	snap, err := s.ask(r.Context())
+func answer(w http.ResponseWriter, r *http.Request, a *asker) {
+	snap, err := a.ask(r.Context())
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return

@@ -18,8 +18,8 @@ const (
 )
 
 // watch sends a line for each change until the client or the daemon ends.
-func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
-	snap, err := s.ask(r.Context())
+func watch(w http.ResponseWriter, r *http.Request, a *asker) {
+	snap, err := a.ask(r.Context())
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return
@@ -51,7 +51,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-ticker.C:
 		}
-		if snap, err = s.ask(r.Context()); err != nil {
+		if snap, err = a.ask(r.Context()); err != nil {
 			return // the client sees the stream end and says that the daemon is silent
 		}
 	}
