@@ -111,6 +111,9 @@ func (s *Server) etcdConfig() *embed.Config {
 	// new. With a fixed token a witness that lost its data would look like the one before.
 	c.InitialClusterToken = rand.Text()
 
+	// Alone it elects itself, and serves, after at most two election timeouts.
+	c.TickMs, c.ElectionMs = 20, 100
+
 	c.ListenClientUrls = s.urls
 	c.AdvertiseClientUrls = s.urls
 	c.ListenClientHttpUrls = []url.URL{{Scheme: "unix", Path: filepath.Join(s.cfg.DataDir, httpSocket)}}

@@ -28,6 +28,10 @@ func openDir(path, cluster string) (*dataDir, error) {
 	if err := refuseForeign(path); err != nil {
 		return nil, err
 	}
+	// MkdirAll leaves a directory that is there as it is; the records are nobody else's business.
+	if err := os.Chmod(path, 0o700); err != nil {
+		return nil, fmt.Errorf("witness data directory: %w", err)
+	}
 	f, err := os.OpenFile(filepath.Join(path, markFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open witness data directory: %w", err)

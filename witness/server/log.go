@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,26 +16,37 @@ import (
 // process, and its Panic end only the goroutine and become the error of Run.
 func (s *Server) zapLogger() *zap.Logger {
 	hook := endGoroutine{s}
-	return zap.New(core{log: s.log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	return zap.New(core{log: s.log, quiet: &s.stopping}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
 // core is a zapcore.Core that writes to slog.
 type core struct {
 	log    *slog.Logger
+	quiet  *atomic.Bool // while stopping, etcd calls each closed listener an error
 	fields []zapcore.Field
 }
 
 // Enabled reports whether etcd need make the entry at all.
-func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+func (c core) Enabled(l zapcore.Level) bool {
+	return l >= zapcore.DPanicLevel || l >= zapcore.WarnLevel && !c.quiet.Load()
+}
+
+// harmless holds what etcd says on the first start of every quickly elected member: it cannot
+// note its storage version yet, tries again some seconds later, and uses it for downgrades only.
+var harmless = map[string]bool{
+	"Failed to detect schema version":  true,
+	"failed to update storage version": true,
+}
 
 // With returns a core that adds the fields to every entry.
 func (c core) With(fields []zapcore.Field) zapcore.Core {
-	return core{log: c.log, fields: slices.Concat(c.fields, fields)}
+	c.fields = slices.Concat(c.fields, fields)
+	return c
 }
 
 // Check adds c to the entry when it is enabled.
 func (c core) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && !harmless[e.Message] {
 		return checked.AddCore(e, c)
 	}
 	return checked

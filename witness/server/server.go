@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +46,9 @@ const (
 	// maxDataDir leaves room for httpSocket in a socket address (unix(7)).
 	maxDataDir = 90
 
+	// readyLimit is how long a started etcd may take until it answers; 0.1 s is usual.
+	readyLimit = 10 * time.Second
+
 	quotaDefault = 64 << 20
 )
 
@@ -53,6 +58,8 @@ type Server struct {
 	urls  []url.URL
 	log   *slog.Logger
 	fatal chan error // etcd's log.Fatal and log.Panic; the first one counts
+
+	stopping atomic.Bool
 }
 
 // New checks the configuration and its files. It starts nothing.
@@ -88,6 +95,9 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer dir.close()
+	if err := checkDatabase(s.cfg.DataDir); err != nil {
+		return err
+	}
 	for _, u := range s.urls {
 		if u.Scheme == "http" {
 			s.log.Warn("witness without TLS: whoever reaches it can take or block every claim", "listen", u.String())
@@ -97,28 +107,39 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	if err != nil || e == nil {
 		return err
 	}
+	err = s.serve(ctx, e, ready)
+	if errors.Is(err, errDamaged) {
+		return err // a goroutine of etcd's ended in the middle: to stop would wait for it for ever
+	}
+	s.stopping.Store(true)
 	select {
 	case <-e.Server.ReadyNotify():
-		err = s.freeSpace(ctx, e)
-		if err == nil {
-			s.log.Info("witness serves", "listen", s.cfg.ListenClient, "data_dir", s.cfg.DataDir,
-				"etcd_cluster_id", fmt.Sprintf("%x", uint64(e.Server.Cluster().ID())))
-			ready()
-			err = s.wait(ctx, e)
-		}
-	case <-ctx.Done():
-	case err = <-s.fatal:
-		return err // etcd's goroutine ended in the middle: Close would wait for it for ever
-	case err = <-e.Err():
-	}
-	if errors.Is(err, errFatal) {
-		return err
+	default:
+		e.Server.Stop() // or Close waits for it to be ready
 	}
 	e.Close()
 	return err
 }
 
-func (s *Server) wait(ctx context.Context, e *embed.Etcd) error {
+// serve waits until the witness answers, and then until ctx or etcd ends.
+func (s *Server) serve(ctx context.Context, e *embed.Etcd, ready func()) error {
+	select {
+	case <-e.Server.ReadyNotify():
+	case <-ctx.Done():
+		return nil
+	case err := <-s.fatal:
+		return err
+	case err := <-e.Err():
+		return fmt.Errorf("witness server: %w", err)
+	case <-time.After(readyLimit):
+		return damaged(s.cfg.DataDir, fmt.Sprintf("it does not answer after %v", readyLimit))
+	}
+	if err := s.freeSpace(ctx, e); err != nil && ctx.Err() == nil {
+		return err
+	}
+	s.log.Info("witness serves", "listen", s.cfg.ListenClient, "data_dir", s.cfg.DataDir,
+		"etcd_cluster_id", fmt.Sprintf("%x", uint64(e.Server.Cluster().ID())))
+	ready()
 	select {
 	case <-ctx.Done():
 		return nil
@@ -168,8 +189,11 @@ func (s *Server) startOnce() (*embed.Etcd, error) {
 	}()
 	select {
 	case r := <-started:
+		if op := (*net.OpError)(nil); errors.As(r.err, &op) {
+			return nil, fmt.Errorf("start witness: %w", r.err)
+		}
 		if r.err != nil {
-			return nil, fmt.Errorf("start witness on %s: %w", s.cfg.DataDir, r.err)
+			return nil, damaged(s.cfg.DataDir, r.err.Error())
 		}
 		return r.etcd, nil
 	case err := <-s.fatal:
@@ -177,15 +201,10 @@ func (s *Server) startOnce() (*embed.Etcd, error) {
 	}
 }
 
-// errFatal marks that etcd gave up in the middle of something.
-var errFatal = errors.New("etcd gave up")
-
 // fail records the first reason for which etcd gave up.
 func (s *Server) fail(why string) {
 	select {
-	case s.fatal <- fmt.Errorf("witness data in %s: %w: %s: if the disk is full or broken, repair that; "+
-		"if the data is damaged, stop the witness, move the directory away and start it empty "+
-		"(the nodes then wait for an operator's word)", s.cfg.DataDir, errFatal, why):
+	case s.fatal <- damaged(s.cfg.DataDir, why):
 	default:
 	}
 }
