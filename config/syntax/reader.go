@@ -136,15 +136,14 @@ func (l *lexer) clean(src *source, raw string, pos Pos) text {
 		r, size := utf8.DecodeRuneInString(raw[i:])
 		as, name := raw[i:i+size], ""
 		switch {
-		case r == '\\' && i+1 < len(raw):
-			next, n := utf8.DecodeRuneInString(raw[i+1:])
-			if quote == 0 && (next == '#' || next == '!') {
+		case r == '\\' && i+1 < len(raw) && strings.IndexByte(`#!"\`, raw[i+1]) >= 0:
+			if quote == 0 && (raw[i+1] == '#' || raw[i+1] == '!') {
 				b.skip()
 			} else {
 				b.add(`\`)
 			}
-			b.add(raw[i+1 : i+1+n])
-			i += 1 + n
+			b.add(raw[i+1 : i+2])
+			i += 2
 			continue
 		case r == '"' && quote == 0:
 			quote = r
