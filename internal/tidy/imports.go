@@ -1,0 +1,135 @@
+package tidy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// layers says which of our packages each package may import, tests left out: the
+// architecture in short. Lower layers stand first; a package imports from lines above
+// its own. A new package needs a line, and a reason to stand where it does.
+var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
+	// Tools of everything.
+	{"internal/boottime", ""},
+	{"internal/tidy", ""},
+
+	// The pure core: decides.
+	{"arbiter", ""},
+	{"vrrp", ""},
+	{"witness", "arbiter"},
+	{"node", "arbiter vrrp witness"},
+
+	// Configuration: text into settings.
+	{"config/syntax", ""},
+	{"config", "config/syntax"},
+
+	// Adapters: each knows one part of the world and nothing of the others.
+	{"vrrp/vip", ""},
+	{"vrrp/rawip", "vrrp/vip"},
+	{"mesh", "arbiter internal/boottime"},
+	{"witness/etcd", "witness"},
+	{"witness/server", ""},
+	{"fencing/gate", "internal/boottime"},
+	{"fencing/guard", ""},
+
+	// The read model's two renderings.
+	{"control", "node"},
+	{"control/text", "arbiter node"},
+
+	// The shell: brings all of the above together.
+	{"node/daemon", "arbiter config control fencing/gate fencing/guard internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
+
+	// The lab: judges the binary from outside, so it knows nothing of its inside.
+	{"lab/verify", ""},
+	{"lab/scenario", "lab/verify"},
+	{"lab/netns", "internal/boottime lab/scenario lab/verify"},
+	// But for the simulator, which drives the core under virtual time.
+	{"lab/sim", "arbiter node vrrp witness"},
+	{"lab", "lab/netns lab/scenario lab/verify"},
+
+	{"cmd/solovip", "config control control/text lab mesh node node/daemon"},
+}
+
+// testsToo says which of our packages the tests of a package may import beyond its own
+// line and itself.
+var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
+}
+
+// pure lists the packages that open nothing, start nothing, read no clock, draw no
+// randomness and log nothing.
+var pure = []string{"arbiter", "vrrp", "witness", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
+
+// pureStandard lists what pure packages may import of the standard library.
+const pureStandard = "bytes cmp encoding/binary encoding/json errors fmt iter maps math math/bits net/netip " +
+	"reflect slices sort strconv strings time unicode unicode/utf8"
+
+// impureCalls lists what pure packages may not use of the packages they may import.
+var impureCalls = map[string]string{ //nolint:gochecknoglobals // a table
+	"time": "Now Since Until Sleep After AfterFunc Tick NewTimer NewTicker",
+	"fmt":  "Print Printf Println Fprint Fprintf Fprintln Scan Scanf Scanln Fscan Fscanf Fscanln",
+}
+
+// ours returns the imports of s that are our own packages, with their lines.
+func ours(t *Tree, s *Source) map[string]int {
+	found := map[string]int{}
+	for _, spec := range s.AST.Imports {
+		if pkg, ok := strings.CutPrefix(importPath(spec.Path.Value), Module+"/"); ok {
+			found[pkg] = t.line(spec.Pos())
+		}
+	}
+	return found
+}
+
+func importPath(literal string) string {
+	p, err := strconv.Unquote(literal)
+	if err != nil {
+		panic("tidy: the parser let an import of " + literal + " pass")
+	}
+	return p
+}
+
+func importsPointDownwards(t *Tree) []Finding {
+	found := layersAreInOrder()
+	may := map[string][]string{}
+	for _, l := range layers {
+		may[l.pkg] = strings.Fields(l.may)
+	}
+	for _, s := range t.Go {
+		allowed, listed := may[s.Dir]
+		if !listed {
+			found = append(found, Finding{Path: s.Path, Text: "package " + s.Dir + " is not in the table of imports: " +
+				"give it a line in internal/tidy/imports.go that says what it may import"})
+			continue
+		}
+		if s.Test {
+			allowed = append(append([]string{s.Dir}, allowed...), strings.Fields(testsToo[s.Dir])...)
+		}
+		imports := ours(t, s)
+		for _, pkg := range slices.Sorted(maps.Keys(imports)) {
+			if !slices.Contains(allowed, pkg) {
+				found = append(found, Finding{Path: s.Path, Line: imports[pkg], Text: fmt.Sprintf("%s may not import %s: "+
+					"imports point downwards; pass in what is needed, or change the table in internal/tidy/imports.go with a reason", s.Dir, pkg)})
+			}
+		}
+	}
+	return found
+}
+
+// layersAreInOrder finds lines of the table that look upwards.
+func layersAreInOrder() []Finding {
+	var found []Finding
+	above := map[string]bool{}
+	for _, l := range layers {
+		for _, pkg := range strings.Fields(l.may) {
+			if !above[pkg] {
+				found = append(found, Finding{Path: "internal/tidy/imports.go", Text: l.pkg + " may import " + pkg +
+					", which stands below it or nowhere: move one of the two"})
+			}
+		}
+		above[l.pkg] = true
+	}
+	return found
+}
