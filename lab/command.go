@@ -1,0 +1,255 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/lab/netns"
+	"github.com/solovip/solovip/lab/scenario"
+)
+
+// Exit codes of the lab's commands.
+const (
+	exitFailed = 1 // two held where they must not, or an expectation failed
+	exitBroken = 2 // the lab itself could not run
+)
+
+// Command returns the lab command with its sub-commands. Two of them are hidden: with
+// them the lab calls its own binary, so they belong to every binary that has the others.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name:  "lab",
+		Usage: "play split-brain scenarios on real daemons, without root, and judge them from outside",
+		Subcommands: []*cli.Command{
+			listCommand(), runCommand(), demoCommand(), stageCommand(), serviceCommand(),
+		},
+	}
+}
+
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "list",
+		Usage: "list the scenarios",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print them whole, as JSON"}},
+		Action: func(c *cli.Context) error {
+			if c.Bool("json") {
+				return writeJSON(c.App.Writer, scenario.Shipped())
+			}
+			w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+			for _, s := range scenario.Shipped() {
+				_, _ = fmt.Fprintf(w, "%s\t%s\n", s.Name, s.Text) // Flush returns the error
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run scenarios and judge them; exits with 1 when two nodes hold or an expectation fails, 2 when the lab cannot run",
+		ArgsUsage: "NAME...",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "run every scenario"},
+			&cli.StringFlag{Name: "system", Value: string(scenario.Lease), Usage: "what to test: solovip in the mode lease, veto or vrrp; or keepalived"},
+			&cli.BoolFlag{Name: "keepalived", Usage: "test keepalived too, beside it"},
+			&cli.IntFlag{Name: "repeat", Value: 1, Usage: "run each `N` times"},
+			&cli.IntFlag{Name: "jobs", Value: runtime.NumCPU(), Usage: "run `N` at the same time"},
+			&cli.BoolFlag{Name: "keep", Usage: "keep configurations, logs and histories in a directory"},
+			&cli.BoolFlag{Name: "json", Usage: "print everything as JSON; progress goes to stderr"},
+			&cli.StringFlag{Name: "binary", Usage: "test the solovip at `PATH` instead of this one"},
+		},
+		Action: func(c *cli.Context) error {
+			p, err := plan(c)
+			if err != nil {
+				return cli.Exit(err, exitBroken)
+			}
+			return perform(c, p, c.Bool("json"))
+		},
+	}
+}
+
+// plan turns the arguments into the runs to make.
+func plan(c *cli.Context) (program, error) {
+	names, err := lateFlags(c)
+	if err != nil {
+		return program{}, err
+	}
+	chosen, err := choose(names, c.Bool("all"))
+	if err != nil {
+		return program{}, err
+	}
+	systems := []scenario.System{scenario.System(c.String("system"))}
+	if !slices.Contains(scenario.Systems(), systems[0]) {
+		return program{}, fmt.Errorf("unknown system %q; there are: lease, veto, vrrp, keepalived", systems[0])
+	}
+	if c.Bool("keepalived") && systems[0] != scenario.Keepalived {
+		systems = append(systems, scenario.Keepalived)
+	}
+	if c.Int("repeat") < 1 || c.Int("jobs") < 1 {
+		return program{}, errors.New("--repeat and --jobs are at least 1")
+	}
+	p := program{jobs: c.Int("jobs")}
+	for _, s := range chosen {
+		for _, system := range systems {
+			for n := range c.Int("repeat") {
+				p.runs = append(p.runs, &run{Scenario: s.Name, System: system, Number: n + 1, scenario: s})
+			}
+		}
+	}
+	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
+}
+
+// lateFlags applies the flags that stand behind the first argument, where the flag
+// library takes everything for arguments, and returns the arguments proper.
+func lateFlags(c *cli.Context) (names []string, err error) {
+	rest := c.Args().Slice()
+	for len(rest) > 0 {
+		word := rest[0]
+		rest = rest[1:]
+		flag, isFlag := strings.CutPrefix(word, "-")
+		if !isFlag {
+			names = append(names, word)
+			continue
+		}
+		name, value, hasValue := strings.Cut(strings.TrimPrefix(flag, "-"), "=")
+		at := slices.IndexFunc(c.Command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+		if at < 0 {
+			return nil, fmt.Errorf("unknown flag %s", word)
+		}
+		_, isBool := c.Command.Flags[at].(*cli.BoolFlag)
+		switch {
+		case hasValue:
+		case isBool:
+			value = "true"
+		case len(rest) == 0:
+			return nil, fmt.Errorf("flag %s needs a value", word)
+		default:
+			value, rest = rest[0], rest[1:]
+		}
+		if err := c.Set(name, value); err != nil {
+			return nil, fmt.Errorf("flag %s: %w", word, err)
+		}
+	}
+	return names, nil
+}
+
+func choose(names []string, all bool) ([]scenario.Scenario, error) {
+	if all {
+		return scenario.Shipped(), nil
+	}
+	var chosen []scenario.Scenario
+	for _, name := range names {
+		s, ok := scenario.Find(name)
+		if !ok {
+			var have []string
+			for _, s := range scenario.Shipped() {
+				have = append(have, s.Name)
+			}
+			return nil, fmt.Errorf("there is no scenario %q; there are: %s", name, strings.Join(have, ", "))
+		}
+		chosen = append(chosen, s)
+	}
+	if len(chosen) == 0 {
+		return nil, errors.New("name a scenario (see: solovip lab list), or give --all")
+	}
+	return chosen, nil
+}
+
+// perform makes the runs, prints the reports and returns the exit status.
+func perform(c *cli.Context, p program, asJSON bool) error {
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	out := printer{w: c.App.Writer, progress: c.App.Writer, color: isTerminal(c.App.Writer)}
+	if asJSON {
+		out = printer{w: io.Discard, progress: c.App.ErrWriter}
+	}
+	p.perform(ctx, out)
+	if err := context.Cause(ctx); err != nil {
+		return cli.Exit("interrupted", exitBroken)
+	}
+	if asJSON {
+		if err := writeJSON(c.App.Writer, p.runs); err != nil {
+			return cli.Exit(err, exitBroken)
+		}
+	}
+	if len(p.runs) > 1 {
+		out.table(p.runs)
+	}
+	if code := p.exitCode(); code != 0 {
+		return cli.Exit("", code)
+	}
+	return nil
+}
+
+func stageCommand() *cli.Command {
+	return &cli.Command{
+		Name:   netns.StageArgs()[1],
+		Usage:  "the inside of a run; started by lab run",
+		Hidden: true,
+		Action: func(c *cli.Context) error { return netns.Stage(c.App.Reader, c.App.Writer) },
+	}
+}
+
+func serviceCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "node", Required: true},
+		&cli.StringFlag{Name: "dir", Required: true},
+		&cli.StringFlag{Name: "report", Required: true},
+	}
+	verb := func(name string, do func(*cli.Context, netns.Service) error) *cli.Command {
+		return &cli.Command{Name: name, Flags: flags, Action: func(c *cli.Context) error {
+			return do(c, netns.Service{Node: c.String("node"), Dir: c.String("dir"), Report: c.String("report")})
+		}}
+	}
+	return &cli.Command{
+		Name:   "service",
+		Usage:  "the guarded service of a run; started by the system under test",
+		Hidden: true,
+		Subcommands: []*cli.Command{
+			verb("start", func(_ *cli.Context, s netns.Service) error {
+				self, err := os.Executable()
+				if err != nil {
+					return err
+				}
+				return s.Start(self)
+			}),
+			verb("stop", func(_ *cli.Context, s netns.Service) error { return s.Stop() }),
+			verb("status", func(_ *cli.Context, s netns.Service) error { return s.Status() }),
+			verb("run", func(c *cli.Context, s netns.Service) error {
+				ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM)
+				defer stop()
+				const started = 3 // the first descriptor after the standard ones
+				return s.Run(ctx, os.NewFile(started, "started"))
+			}),
+		},
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

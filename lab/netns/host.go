@@ -1,0 +1,238 @@
+package netns
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/lab/scenario"
+)
+
+// host is a machine of the lab.
+type host struct {
+	scenario.Host
+	ns       int    // its network namespace
+	port     string // the switch's end of its cable
+	mac      net.HardwareAddr
+	dir      string // its files
+	firewall firewall
+
+	mu   sync.Mutex // guards main and told
+	main *exec.Cmd  // the daemon; nil: not running
+	told bool       // the lab has asked the daemon to end, or made it
+}
+
+// inside calls f on a thread in the host's network namespace.
+func (h *host) inside(f func() error) error { return inNamespace(h.ns, f) }
+
+// start starts the host's daemon with its output added to the host's log. When it ends,
+// ended is called with how, and whether the lab wanted it to.
+func (h *host) start(argv []string, ended func(how string, wanted bool)) error {
+	log, err := os.OpenFile(h.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the log of %s: %w", h.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it ends by the scenario, or with the stage
+	cmd.Dir = h.dir
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := h.inside(cmd.Start); err != nil {
+		return fmt.Errorf("start %s on %s: %w", filepath.Base(argv[0]), h.Name, err)
+	}
+	h.mu.Lock()
+	h.main, h.told = cmd, false
+	h.mu.Unlock()
+	go func() {
+		_ = cmd.Wait() // ProcessState says it all
+		h.mu.Lock()
+		h.main = nil
+		wanted := h.told
+		h.mu.Unlock()
+		ended(cmd.ProcessState.String(), wanted)
+	}()
+	return nil
+}
+
+// stop asks the host's daemon to end in order.
+func (h *host) stop() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.main == nil {
+		return fmt.Errorf("stop %s: no daemon runs there", h.Name)
+	}
+	h.told = true
+	return h.main.Process.Signal(syscall.SIGTERM)
+}
+
+// kill kills every process of the host, or with services false all but the guarded
+// service, at the same instant: none gets to see another one gone.
+func (h *host) kill(services bool) error {
+	h.mu.Lock()
+	h.told = true
+	h.mu.Unlock()
+	if err := h.signal(syscall.SIGSTOP, services); err != nil {
+		return err
+	}
+	return h.signal(syscall.SIGKILL, services)
+}
+
+// signal sends a signal to every process of the host, or with services false to all but
+// the guarded service, until no new one has turned up.
+func (h *host) signal(sig syscall.Signal, services bool) error {
+	var done []int
+	const rounds = 20 // a process that forks faster than this is beyond the lab
+	for range rounds {
+		pids, err := h.processes(services)
+		if err != nil {
+			return err
+		}
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(done, pid) })
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("signal %v to process %d of %s: %w", sig, pid, h.Name, err)
+			}
+		}
+		done = append(done, pids...)
+	}
+	return fmt.Errorf("signal %v to %s: new processes came for %d rounds", sig, h.Name, rounds)
+}
+
+// processes returns the ids, in the stage's own count, of the live processes in the
+// host's network namespace.
+func (h *host) processes(services bool) ([]int, error) {
+	want, err := namespaceID(fmt.Sprintf("/proc/self/fd/%d", h.ns))
+	if err != nil {
+		return nil, err
+	}
+	self, err := namespacePIDs("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		dir := filepath.Join("/proc", e.Name())
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		// A process that ends under our eyes, and a dead one, has no namespace to read.
+		if id, err := namespaceID(dir + "/ns/net"); err != nil || id != want {
+			continue
+		}
+		all, err := namespacePIDs(dir + "/status")
+		if err != nil || len(all) < len(self) {
+			continue
+		}
+		// This process itself is in there by its first thread, should that one have been
+		// used to enter the namespace: the runtime cannot end it as it ends others.
+		pid := all[len(self)-1]
+		if pid == os.Getpid() || !services && isService(dir) {
+			continue
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+func namespaceID(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("look at namespace %s: %w", path, err)
+	}
+	return st.Ino, nil
+}
+
+// namespacePIDs returns a process's ids from the namespace of the mounted /proc inwards.
+func namespacePIDs(status string) ([]int, error) {
+	data, err := os.ReadFile(status)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		ids, ok := strings.CutPrefix(line, "NSpid:")
+		if !ok {
+			continue
+		}
+		var pids []int
+		for _, id := range strings.Fields(ids) {
+			pid, err := strconv.Atoi(id)
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", status, err)
+			}
+			pids = append(pids, pid)
+		}
+		return pids, nil
+	}
+	return nil, fmt.Errorf("read %s: no NSpid line", status)
+}
+
+// isService reports whether the process is the guarded service and not a daemon.
+func isService(procDir string) bool {
+	cmdline, err := os.ReadFile(procDir + "/cmdline")
+	return err == nil && bytes.Contains(cmdline, []byte("\x00lab\x00service\x00"))
+}
+
+// setPort sets the switch's end of the host's cable up or down; down, the host has no carrier.
+func (h *host) setPort(up bool) error {
+	link, err := netlink.LinkByName(h.port)
+	if err != nil {
+		return fmt.Errorf("find the port of %s: %w", h.Name, err)
+	}
+	set := netlink.LinkSetDown
+	if up {
+		set = netlink.LinkSetUp
+	}
+	if err := set(link); err != nil {
+		return fmt.Errorf("set the port of %s: %w", h.Name, err)
+	}
+	return nil
+}
+
+// powerOff takes the host away: nothing leaves it any more, then nothing runs on it, and
+// its kernel has nothing up.
+func (h *host) powerOff() error {
+	if err := h.setPort(false); err != nil {
+		return err
+	}
+	if err := h.kill(true); err != nil {
+		return err
+	}
+	return h.inside(func() error {
+		link, err := netlink.LinkByName(iface)
+		if err != nil {
+			return fmt.Errorf("find %s of %s: %w", iface, h.Name, err)
+		}
+		return netlink.LinkSetDown(link)
+	})
+}
+
+func (h *host) logPath() string { return filepath.Join(h.dir, "log") }
+
+// tailLines is how much of a log a report shows.
+const tailLines = 25
+
+// log returns the end of what the host's daemons wrote.
+func (h *host) log() Log {
+	data, _ := os.ReadFile(h.logPath()) // no file: no daemon has run here
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return Log{Host: h.Name, Path: h.logPath(), Tail: lines[max(0, len(lines)-tailLines):]}
+}

@@ -1,0 +1,170 @@
+package netns
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// Job is one run of a scenario on a system.
+type Job struct {
+	Scenario scenario.Scenario `json:"scenario"`
+	System   scenario.System   `json:"system"`
+	Solovip  string            `json:"solovip"` // path of the binary under test
+	Lab      string            `json:"lab"`     // path of a binary with the lab command: the stage and the guarded service
+	Dir      string            `json:"dir"`     // for files of the run; empty: a new one
+	Keep     bool              `json:"keep"`    // leave Dir with configurations, logs and the history
+}
+
+// Result is what a run brings home.
+type Result struct {
+	History verify.History `json:"history"`
+	Logs    []Log          `json:"logs"`
+	Dir     string         `json:"dir,omitempty"` // where the files are, when they were kept
+}
+
+// Log is the end of what a host's daemons wrote.
+type Log struct {
+	Host string   `json:"host"`
+	Path string   `json:"path"`
+	Tail []string `json:"tail"`
+}
+
+// message is one line from the stage to the runner; exactly one field is set.
+type message struct {
+	Mark   *verify.Mark `json:"mark,omitempty"`
+	Result *Result      `json:"result,omitempty"`
+	Error  string       `json:"error,omitempty"`
+}
+
+// StageArgs are the arguments with which the lab's binary becomes a stage.
+func StageArgs() []string { return []string{"lab", "stage"} }
+
+// leaving is how long the stage gets to clean up before it is killed.
+const leaving = 5 * time.Second
+
+// Run plays a job and returns what was seen, calling progress with each mark as it is
+// made. An error means that the lab itself did not work: what a system under test does
+// wrong is in the history. Run blocks until everything it started is gone.
+func Run(ctx context.Context, job Job, progress func(verify.Mark)) (_ Result, err error) {
+	if err := job.Scenario.Validate(); err != nil {
+		return Result{}, err
+	}
+	if job.Dir == "" {
+		if job.Dir, err = os.MkdirTemp("", "solovip-lab-"); err != nil {
+			return Result{}, fmt.Errorf("make a directory for the lab: %w", err)
+		}
+		if !job.Keep {
+			defer func() { err = errors.Join(err, os.RemoveAll(job.Dir)) }()
+		}
+	}
+	stage, err := startStage(ctx, job.Lab)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := json.NewEncoder(stage.in).Encode(job); err != nil {
+		return Result{}, stage.end(fmt.Errorf("hand the job to the stage: %w", err))
+	}
+	result, err := stage.read(progress)
+	return result, stage.end(err)
+}
+
+// stage is the runner's side of a stage.
+type stage struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    io.ReadCloser
+	stderr bytes.Buffer
+}
+
+// startStage starts the stage in new namespaces: with a user namespace when the caller
+// is not root, or is a root that may not make others.
+func startStage(ctx context.Context, binary string) (*stage, error) {
+	private := uintptr(unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC)
+	if os.Geteuid() == 0 {
+		s, err := tryStage(ctx, binary, &syscall.SysProcAttr{Cloneflags: private, Setpgid: true})
+		if !errors.Is(err, unix.EPERM) {
+			return s, err
+		}
+	}
+	s, err := tryStage(ctx, binary, &syscall.SysProcAttr{
+		Cloneflags:  private | unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+		Setpgid:     true, // an interrupt at the terminal reaches the runner only, which ends the stage in order
+	})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
+		return nil, fmt.Errorf("make private namespaces: %w; this kernel does not grant them to an ordinary user "+
+			"(see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and "+
+			"kernel.apparmor_restrict_unprivileged_userns): run the lab as root", err)
+	}
+	return s, err
+}
+
+func tryStage(ctx context.Context, binary string, attr *syscall.SysProcAttr) (*stage, error) {
+	s := &stage{cmd: exec.CommandContext(ctx, binary, StageArgs()...)}
+	s.cmd.SysProcAttr = attr
+	s.cmd.Stderr = &s.stderr
+	s.cmd.WaitDelay = leaving
+	s.cmd.Cancel = func() error { return s.in.Close() } // the stage then cleans up and leaves
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("make a pipe to the stage: %w", err)
+	}
+	if s.out, err = s.cmd.StdoutPipe(); err != nil {
+		return nil, fmt.Errorf("make a pipe from the stage: %w", err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the stage: %w", err)
+	}
+	return s, nil
+}
+
+// read reads marks until the result or an error comes.
+func (s *stage) read(progress func(verify.Mark)) (Result, error) {
+	lines := bufio.NewReader(s.out)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return Result{}, fmt.Errorf("the stage ended before its result: %w", err)
+		}
+		var m message
+		if err := json.Unmarshal(line, &m); err != nil {
+			return Result{}, fmt.Errorf("read from the stage: %w", err)
+		}
+		switch {
+		case m.Mark != nil:
+			progress(*m.Mark)
+		case m.Result != nil:
+			return *m.Result, nil
+		default:
+			return Result{}, errors.New(m.Error)
+		}
+	}
+}
+
+// end lets the stage go and waits until it, and with it all that it started, is gone.
+func (s *stage) end(cause error) error {
+	_ = s.in.Close() // the stage may have closed its end first
+	err := s.cmd.Wait()
+	if cause == nil {
+		return err
+	}
+	if text := bytes.TrimSpace(s.stderr.Bytes()); len(text) > 0 {
+		return fmt.Errorf("%w; the stage says: %s", cause, text)
+	}
+	return cause
+}

@@ -1,0 +1,100 @@
+package netns
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/solovip/solovip/internal/boottime"
+	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// observer collects what all sources see, and lets the player wait for it.
+type observer struct {
+	begin    time.Time // on the boot clock: instant 0 of the history
+	progress func(verify.Mark)
+	seen     chan struct{} // has an element after an observation
+
+	mu  sync.Mutex // guards rec
+	rec *verify.Recorder
+}
+
+func newObserver(nodes []string, progress func(verify.Mark)) *observer {
+	return &observer{
+		begin:    boottime.Now(),
+		progress: progress,
+		seen:     make(chan struct{}, 1),
+		rec:      verify.NewRecorder(nodes),
+	}
+}
+
+// now returns the time since the history began.
+func (o *observer) now() time.Duration { return boottime.Now().Sub(o.begin) }
+
+// record calls f with the recorder and then wakes who waits for an event.
+func (o *observer) record(f func(*verify.Recorder)) {
+	o.mu.Lock()
+	f(o.rec)
+	o.mu.Unlock()
+	select {
+	case o.seen <- struct{}{}:
+	default: // the one who waits has not looked yet, and will see this too
+	}
+}
+
+// mark records and reports something that the lab did or noticed just now.
+func (o *observer) mark(kind verify.Kind, node, text string) {
+	o.markAt(o.now(), kind, node, text)
+}
+
+func (o *observer) markAt(at time.Duration, kind verify.Kind, node, text string) {
+	m := verify.Mark{At: at, Kind: kind, Node: node, Text: text}
+	o.record(func(r *verify.Recorder) { r.Mark(m) })
+	o.progress(m)
+}
+
+// await blocks until the step's event has been seen for as long as it asks, and reports
+// whether that was within its deadline.
+func (o *observer) await(ctx context.Context, step scenario.Step) bool {
+	ctx, cancel := context.WithTimeout(ctx, step.Within)
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-o.seen: // the address sampler alone makes a thousand observations a second
+			if since, ok := o.happens(step.Event, step.Host); ok && o.now()-since >= step.For {
+				return true
+			}
+		}
+	}
+}
+
+// happens reports whether an event is seen now, and since when.
+func (o *observer) happens(event scenario.Event, host string) (since time.Duration, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	answering, since := o.rec.Holding(verify.ARP)
+	alone := len(answering) == 1 && answering[0] == host
+	switch event {
+	case scenario.Answers:
+		return since, slices.Contains(answering, host)
+	case scenario.Alone:
+		return since, alone
+	case scenario.Silent:
+		return since, !slices.Contains(answering, host)
+	case scenario.Serves:
+		serving, from := o.rec.Holding(verify.UDP)
+		return max(since, from), alone && len(serving) == 1 && serving[0] == host
+	}
+	return 0, false
+}
+
+// history returns what has been recorded, as a history that ends at the given instant.
+func (o *observer) history(end time.Duration) verify.History {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.rec.History(end)
+}

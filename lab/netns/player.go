@@ -1,0 +1,358 @@
+package netns
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/solovip/solovip/internal/boottime"
+	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// player plays one job on the stage.
+type player struct {
+	job   Job
+	seen  *observer
+	net   *network
+	setup setup
+
+	listener net.Listener // for the guarded services' reports
+	fifos    []*os.File
+	sampler  *sampler
+	watching *errgroup.Group
+	cancel   context.CancelFunc
+
+	mu   sync.Mutex // guards over
+	over bool       // the scenario has been played: daemons may end
+}
+
+// How often the client asks, and how long an answer may take. Within a machine answers
+// come in far less than a millisecond; what takes longer has waited for the machine.
+const (
+	arpEvery, arpPatience   = 2 * time.Millisecond, 20 * time.Millisecond
+	udpEvery, udpPatience   = 5 * time.Millisecond, 100 * time.Millisecond
+	httpEvery, httpWaitLong = 25 * time.Millisecond, httpPatience + 50*time.Millisecond
+)
+
+// setUp makes the network and the files of all hosts.
+func (p *player) setUp() (err error) {
+	s := p.job.Scenario
+	if p.net, err = newNetwork(s.Hosts, s.VIP); err != nil {
+		return err
+	}
+	p.setup = setup{job: p.job, dir: p.job.Dir, report: filepath.Join(p.job.Dir, "service.sock")}
+	if err := p.setup.prepare(); err != nil {
+		return err
+	}
+	for _, h := range p.net.hosts {
+		h.dir = filepath.Join(p.job.Dir, h.Name)
+		for _, dir := range []string{h.dir, filepath.Join(h.dir, "run"), filepath.Join(h.dir, "state")} {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return fmt.Errorf("make a directory for %s: %w", h.Name, err)
+			}
+		}
+		if h.Role == scenario.Node {
+			if err := p.setup.write(h); err != nil {
+				return fmt.Errorf("write the configuration of %s: %w", h.Name, err)
+			}
+		}
+		if h.Role == scenario.Node && p.job.System == scenario.Keepalived {
+			if err := p.minister(h); err != nil {
+				return err
+			}
+		}
+	}
+	if p.listener, err = net.Listen("unix", p.setup.report); err != nil { //nolint:noctx // a local socket
+		return fmt.Errorf("listen for the guarded services (a long TMPDIR is a reason): %w", err)
+	}
+	return nil
+}
+
+// minister lets the host's service follow its keepalived.
+func (p *player) minister(h *host) error {
+	fifo, err := p.setup.openFIFO(h)
+	if err != nil {
+		return err
+	}
+	p.fifos = append(p.fifos, fifo)
+	go func() {
+		if err := p.setup.minister(h, fifo); err != nil {
+			p.seen.mark(verify.Notice, h.Name, err.Error())
+		}
+	}()
+	return nil
+}
+
+// watch starts the oracle. The context it returns ends when a part of it fails.
+func (p *player) watch(ctx context.Context) (context.Context, error) {
+	s := p.job.Scenario
+	var nodes []*host
+	for _, n := range s.Named(scenario.Node) {
+		nodes = append(nodes, p.net.hosts[n.Name])
+	}
+	var err error
+	if p.sampler, err = newSampler(nodes, s.VIP.Addr()); err != nil {
+		return nil, err
+	}
+	client := p.net.hosts[s.Named(scenario.Client)[0].Name]
+	voices, err := p.voices(client)
+	if err != nil {
+		return nil, err
+	}
+	web := newHTTPVoice()
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.watching, ctx = errgroup.WithContext(ctx)
+	p.watching.Go(func() error { return p.sampler.run(ctx, p.seen) })
+	p.watching.Go(func() error { return web.work(ctx, client.ns, s.VIP.Addr()) })
+	for _, a := range append(voices, asker{source: verify.HTTP, voice: web, every: httpEvery, patience: httpWaitLong}) {
+		p.watching.Go(func() error { return a.run(ctx, p.seen) })
+	}
+	go p.hearServices()
+	return ctx, nil
+}
+
+// voices opens the client's sockets.
+func (p *player) voices(client *host) ([]asker, error) {
+	vip := p.job.Scenario.VIP.Addr()
+	var arp *arpVoice
+	var udp *udpVoice
+	err := client.inside(func() (err error) {
+		// The address after the client's is the oracle's, for ARP only.
+		if arp, err = newARPVoice(client.Addr.Next(), vip); err != nil {
+			return err
+		}
+		udp, err = newUDPVoice(vip)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	arp.nodeOf, arp.announce = p.net.nodeOf, p.announced()
+	return []asker{
+		{source: verify.ARP, voice: arp, every: arpEvery, patience: arpPatience},
+		{source: verify.UDP, voice: udp, every: udpEvery, patience: udpPatience},
+	}, nil
+}
+
+// announced returns a function that notes gratuitous ARP, when it is another node's than
+// the one before.
+func (p *player) announced() func(node string) {
+	last := ""
+	return func(node string) {
+		if node != last {
+			p.seen.mark(verify.Notice, node, node+" announces the VIP by gratuitous ARP")
+		}
+		last = node
+	}
+}
+
+// hearServices records when guarded services run, until the listener is closed.
+func (p *player) hearServices() {
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		go p.hearService(conn)
+	}
+}
+
+func (p *player) hearService(conn net.Conn) {
+	defer conn.Close()
+	lines := bufio.NewScanner(conn)
+	node, stopped := "", false
+	for lines.Scan() {
+		var r report
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return
+		}
+		at := boottime.At(r.Boot).Sub(p.seen.begin)
+		node = r.Node
+		p.seen.record(func(rec *verify.Recorder) {
+			rec.Until(verify.Service, node, at)
+			if stopped = r.Event == "stop"; stopped {
+				rec.Close(verify.Service, node, at)
+			} else {
+				rec.Open(verify.Service, node, at)
+			}
+		})
+	}
+	if node != "" && !stopped { // killed: it ran until just now
+		at := p.seen.now()
+		p.seen.record(func(rec *verify.Recorder) {
+			rec.Until(verify.Service, node, at)
+			rec.Close(verify.Service, node, at)
+		})
+	}
+}
+
+// playSteps plays the scenario. A wait in vain is part of the history and no error; one
+// before the run is ready ends it, as there is nothing to break yet.
+func (p *player) playSteps(ctx context.Context) error {
+	ready := false
+	for _, step := range p.job.Scenario.Steps {
+		met, err := p.step(ctx, step)
+		if err != nil {
+			return fmt.Errorf("%s: %w", step, err)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		ready = ready || step.Do == scenario.MarkReady
+		if !met && !ready {
+			break
+		}
+	}
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	return nil
+}
+
+// step plays one step and reports whether what it waited for, if anything, has come.
+func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err error) {
+	switch step.Do {
+	case scenario.MarkReady:
+		p.seen.mark(verify.Ready, "", step.String())
+		return true, nil
+	case scenario.Await:
+		if p.seen.await(ctx, step) {
+			p.seen.mark(verify.Met, step.Host, step.String())
+			return true, nil
+		}
+		if ctx.Err() == nil {
+			p.seen.mark(verify.Missed, step.Host, step.Missed())
+		}
+		return false, nil
+	case scenario.Hold:
+		select {
+		case <-ctx.Done():
+		case <-time.After(step.For): // the length of the fault, not a wait for something
+		}
+		return true, nil
+	case scenario.Start:
+		p.seen.mark(verify.Setup, step.Host, step.String())
+		return true, p.start(step.Host)
+	case scenario.Thaw, scenario.Plug, scenario.Join, scenario.Allow:
+		p.seen.mark(verify.Heal, step.Host, step.String())
+	case scenario.Stop, scenario.Kill, scenario.Freeze, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop:
+		p.seen.mark(verify.Fault, step.Host, step.String())
+	}
+	return true, p.change(step)
+}
+
+// change carries a fault out, or its end.
+func (p *player) change(step scenario.Step) error {
+	h := p.net.hosts[step.Host]
+	switch step.Do {
+	case scenario.Stop:
+		return h.stop()
+	case scenario.Kill:
+		return h.kill(false)
+	case scenario.Freeze:
+		return h.signal(syscall.SIGSTOP, false)
+	case scenario.Thaw:
+		return h.signal(syscall.SIGCONT, false)
+	case scenario.PowerOff:
+		return h.powerOff()
+	case scenario.Unplug, scenario.Plug:
+		return h.setPort(step.Do == scenario.Plug)
+	case scenario.Cut, scenario.Join:
+		return p.net.setIsolated(step.Do == scenario.Cut, step.Host, step.Peer)
+	case scenario.Drop:
+		var peer netip.Addr
+		if step.Peer != "" {
+			peer = p.net.hosts[step.Peer].Addr
+		}
+		return h.drop(step.Traffic, step.Way, peer)
+	case scenario.Allow:
+		return h.allow()
+	case scenario.Start, scenario.Await, scenario.MarkReady, scenario.Hold:
+	}
+	return errors.New("not a change")
+}
+
+// start starts the daemons of one host, or of all: a witness first, so that nodes that
+// start with it find it.
+func (p *player) start(only string) error {
+	for _, role := range []scenario.Role{scenario.Witness, scenario.Node} {
+		for _, declared := range p.job.Scenario.Named(role) {
+			h := p.net.hosts[declared.Name]
+			argv := p.setup.command(h)
+			if argv == nil || only != "" && only != h.Name {
+				continue
+			}
+			if err := h.start(argv, func(how string, wanted bool) { p.ended(h.Name, how, wanted) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ended notes that a daemon is gone. One that ends by itself fails the run.
+func (p *player) ended(name, how string, wanted bool) {
+	p.mu.Lock()
+	over := p.over
+	p.mu.Unlock()
+	switch {
+	case over:
+	case wanted:
+		p.seen.mark(verify.Notice, name, fmt.Sprintf("the daemon on %s has ended: %s", name, how))
+	default:
+		p.seen.mark(verify.Missed, name, fmt.Sprintf("the daemon on %s ended by itself: %s", name, how))
+	}
+}
+
+// stopWatching ends the oracle, which must have worked to the end, and returns the history.
+func (p *player) stopWatching() (verify.History, error) {
+	end := p.seen.now()
+	p.cancel()
+	err := p.watching.Wait()
+	p.seen.record(func(rec *verify.Recorder) {
+		for _, n := range p.job.Scenario.Named(scenario.Node) {
+			rec.Until(verify.Service, n.Name, end) // still running, or closed already
+		}
+	})
+	return p.seen.history(end), err
+}
+
+func (p *player) logs() []Log {
+	var logs []Log
+	for _, declared := range p.job.Scenario.Hosts {
+		if h := p.net.hosts[declared.Name]; p.setup.command(h) != nil {
+			logs = append(logs, h.log())
+		}
+	}
+	return logs
+}
+
+func (p *player) close() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+	if p.listener != nil {
+		_ = p.listener.Close()
+	}
+	for _, f := range p.fifos {
+		_ = f.Close()
+	}
+	if p.sampler != nil {
+		p.sampler.close()
+	}
+	if p.net != nil {
+		p.net.close()
+	}
+}

@@ -1,0 +1,191 @@
+package netns
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/lab/scenario"
+)
+
+// clusterName names the claim, the mesh and the instance in the lab's files.
+const (
+	clusterName = "lab"
+	claimName   = "VI_1"
+)
+
+// KeepalivedPath returns where keepalived is; it is often in no ordinary user's PATH.
+func KeepalivedPath() (string, error) {
+	for _, path := range []string{"keepalived", "/usr/sbin/keepalived", "/usr/local/sbin/keepalived", "/sbin/keepalived"} {
+		if found, err := exec.LookPath(path); err == nil {
+			return found, nil
+		}
+	}
+	return "", fmt.Errorf("find keepalived: %w (install the package keepalived, or leave it out)", exec.ErrNotFound)
+}
+
+// setup writes the files of a system under test and says how its daemons are started.
+type setup struct {
+	job        Job
+	dir        string // of the run
+	report     string // the oracle's socket
+	keepalived string // its path, when it is under test
+}
+
+// prepare finds and makes what all hosts share.
+func (s *setup) prepare() error {
+	if s.job.System == scenario.Keepalived {
+		var err error
+		s.keepalived, err = KeepalivedPath()
+		return err
+	}
+	if s.job.System == scenario.VRRP {
+		return nil
+	}
+	out, err := exec.Command(s.job.Solovip, "keygen", "-o", s.keyFile()).CombinedOutput() //nolint:noctx // writes a file
+	if err != nil {
+		return fmt.Errorf("make a mesh key: %w: %s", err, out)
+	}
+	return nil
+}
+
+// write writes the configuration of a host that runs a daemon.
+func (s *setup) write(h *host) error {
+	return os.WriteFile(s.configFile(h), []byte(s.config(h)), 0o644)
+}
+
+// command returns how the host's daemon is started, nil if it runs none.
+func (s *setup) command(h *host) []string {
+	switch {
+	case h.Role == scenario.Node && s.job.System == scenario.Keepalived:
+		return []string{
+			s.keepalived, "--use-file", s.configFile(h), "--dont-fork", "--log-console", "--no-syslog",
+			"--vrrp", "--pid", filepath.Join(h.dir, "keepalived.pid"), "--vrrp_pid", filepath.Join(h.dir, "vrrp.pid"),
+		}
+	case h.Role == scenario.Node:
+		return s.solovip("node", h, s.configFile(h))
+	case h.Role == scenario.Witness && s.job.System == scenario.Lease:
+		nodes := s.job.Scenario.Named(scenario.Node)
+		return s.solovip("witness", h, filepath.Join(s.dir, nodes[0].Name, "solovip.conf"))
+	}
+	return nil
+}
+
+func (s *setup) solovip(command string, h *host, file string) []string {
+	return []string{
+		s.job.Solovip, command, "-f", file,
+		"--run-dir", filepath.Join(h.dir, "run"), "--state-dir", filepath.Join(h.dir, "state"),
+	}
+}
+
+func (s *setup) keyFile() string { return filepath.Join(s.dir, "mesh.key") }
+
+func (s *setup) configFile(h *host) string {
+	if s.job.System == scenario.Keepalived {
+		return filepath.Join(h.dir, "keepalived.conf")
+	}
+	return filepath.Join(h.dir, "solovip.conf")
+}
+
+// config returns the text of a node's configuration: for all systems the same instance.
+func (s *setup) config(h *host) string {
+	var b strings.Builder
+	fifo := ""
+	if s.job.System == scenario.Keepalived {
+		fifo = fmt.Sprintf("    vrrp_notify_fifo %s\n", s.fifo(h))
+	}
+	fmt.Fprintf(&b, `global_defs {
+    router_id %s
+    vrrp_version 3
+%s}
+vrrp_instance %s {
+    state BACKUP
+    interface %s
+    virtual_router_id 77
+    priority %d
+    advert_int 1
+    virtual_ipaddress {
+        %v dev %s
+    }
+}
+`, h.Name, fifo, claimName, iface, h.Priority, s.job.Scenario.VIP, iface)
+	if s.job.System.Solovip() {
+		b.WriteString(s.blocks(h))
+	}
+	return b.String()
+}
+
+// blocks returns what solovip adds to a keepalived.conf, as far as the mode has it.
+func (s *setup) blocks(h *host) string {
+	var b strings.Builder
+	if s.job.System != scenario.VRRP {
+		fmt.Fprintf(&b, "cluster %s {\n", clusterName)
+		for _, n := range s.job.Scenario.Named(scenario.Node) {
+			fmt.Fprintf(&b, "    node %s %v\n", n.Name, n.Addr)
+		}
+		if s.job.System == scenario.Lease {
+			for _, w := range s.job.Scenario.Named(scenario.Witness) {
+				fmt.Fprintf(&b, "    witness %s %v\n", w.Name, w.Addr)
+			}
+		}
+		fmt.Fprintf(&b, "    mesh_port %d\n    key_file %s\n}\n", meshPort, s.keyFile())
+	}
+	if s.job.System == scenario.Lease {
+		b.WriteString("witness {\n    endpoints")
+		for _, w := range s.job.Scenario.Named(scenario.Witness) {
+			fmt.Fprintf(&b, " http://%v:%d", w.Addr, witnessPort)
+		}
+		b.WriteString("\n}\n")
+	}
+	fmt.Fprintf(&b, "guard echo {\n    protects %s\n    start %q\n    stop %q\n    status %q\n}\n",
+		claimName, s.service("start", h), s.service("stop", h), s.service("status", h))
+	return b.String()
+}
+
+// service returns the command line that controls the guarded service on a host.
+func (s *setup) service(verb string, h *host) string {
+	return strings.Join(s.serviceArgs(verb, h), " ")
+}
+
+func (s *setup) serviceArgs(verb string, h *host) []string {
+	return []string{s.job.Lab, "lab", "service", verb, "--node", h.Name, "--dir", h.dir, "--report", s.report}
+}
+
+func (s *setup) fifo(h *host) string { return filepath.Join(h.dir, "notify") }
+
+// minister does for keepalived what a guard does for solovip: it starts and stops the
+// service as the node's state changes. keepalived tells states by a FIFO too, and not
+// only to scripts, which it cannot start in an ordinary user's namespace: there it may
+// not set groups. It reads until the FIFO is closed.
+func (s *setup) minister(h *host, states io.Reader) error {
+	lines := bufio.NewScanner(states)
+	for lines.Scan() {
+		words := strings.Fields(lines.Text()) // INSTANCE "VI_1" MASTER 150
+		if len(words) < 3 || words[0] != "INSTANCE" {
+			continue
+		}
+		argv := s.serviceArgs("stop", h)
+		if words[2] == "MASTER" {
+			argv = s.serviceArgs("start", h)
+		}
+		cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // has its own limits, and ends with the stage
+		if err := h.inside(cmd.Run); err != nil {
+			return fmt.Errorf("%s on %s: %w", strings.Join(argv[1:4], " "), h.Name, err)
+		}
+	}
+	return nil
+}
+
+// openFIFO makes and opens the FIFO by which a host's keepalived tells its states.
+func (s *setup) openFIFO(h *host) (*os.File, error) {
+	if err := unix.Mkfifo(s.fifo(h), 0o600); err != nil {
+		return nil, fmt.Errorf("make %s: %w", s.fifo(h), err)
+	}
+	return os.OpenFile(s.fifo(h), os.O_RDWR, 0) // for writing too, so that a restart of keepalived is no end
+}

@@ -1,0 +1,262 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// System is a system under test: solovip in one of its modes, or keepalived.
+type System string
+
+// The systems that the lab can run.
+const (
+	Lease      System = "lease"      // solovip with a witness
+	Veto       System = "veto"       // solovip with a cluster of two and no third member
+	VRRP       System = "vrrp"       // solovip on a plain keepalived.conf
+	Keepalived System = "keepalived" // keepalived, of the distribution
+)
+
+// Systems returns all systems that the lab can run.
+func Systems() []System { return []System{Lease, Veto, VRRP, Keepalived} }
+
+// Solovip reports whether the system is solovip, in whatever mode.
+func (s System) Solovip() bool { return s != Keepalived }
+
+// String returns the name that reports use.
+func (s System) String() string {
+	if s.Solovip() {
+		return "solovip " + string(s)
+	}
+	return string(s)
+}
+
+// Role is what a host is for.
+type Role string
+
+// The roles.
+const (
+	Node    Role = "node"    // runs the system under test
+	Witness Role = "witness" // runs the witness, in systems that have one
+	Client  Role = "client"  // asks for the VIP; runs no daemon
+)
+
+// Host is a machine of the lab: a network namespace with one interface on the switch.
+type Host struct {
+	Name     string     `json:"name"`
+	Role     Role       `json:"role"`
+	Addr     netip.Addr `json:"addr"`
+	Priority uint8      `json:"priority,omitempty"` // nodes only: the VRRP priority
+}
+
+// Scenario is a story told to a system under test, and what is expected to come of it.
+type Scenario struct {
+	Name   string                   `json:"name"`
+	Text   string                   `json:"text"` // one line, for lists
+	Hosts  []Host                   `json:"hosts"`
+	VIP    netip.Prefix             `json:"vip"` // in the hosts' own network
+	Steps  []Step                   `json:"steps"`
+	Expect map[System]verify.Expect `json:"expect"` // a system that is missing is not run
+}
+
+// Verb is what a step does.
+type Verb string
+
+// The verbs. Faults and their ends are carried out at once; Await and Hold take time.
+const (
+	Start     Verb = "start"     // start the daemons of Host, or of all hosts
+	Stop      Verb = "stop"      // ask Host's daemon to stop in order (SIGTERM)
+	Kill      Verb = "kill"      // SIGKILL for every daemon process of Host; its kernel lives
+	Freeze    Verb = "freeze"    // SIGSTOP for every daemon process of Host
+	Thaw      Verb = "thaw"      // SIGCONT for them
+	PowerOff  Verb = "power-off" // Host's link down and every process killed, at the same instant
+	Unplug    Verb = "unplug"    // Host's port loses its carrier
+	Plug      Verb = "plug"      // the carrier comes back
+	Cut       Verb = "cut"       // the switch no longer carries anything between Host and Peer
+	Join      Verb = "join"      // it does again
+	Drop      Verb = "drop"      // Host's own firewall drops Traffic, in the direction Way
+	Allow     Verb = "allow"     // every Drop on Host ends
+	Await     Verb = "await"     // wait until Event is seen, for an unbroken time For, at most Within
+	MarkReady Verb = "ready"     // from here on, silence counts
+	Hold      Verb = "hold"      // let the fault last For
+)
+
+// Traffic is what a Drop step drops.
+type Traffic string
+
+// The kinds of traffic.
+const (
+	VRRPAdverts    Traffic = "vrrp"    // IP protocol 112
+	MeshTraffic    Traffic = "mesh"    // the mesh port, UDP and TCP
+	WitnessTraffic Traffic = "witness" // the witness's port
+	IPTraffic      Traffic = "ip"      // every IP packet except on loopback
+	ARPTraffic     Traffic = "arp"     // every ARP packet
+	AllTraffic     Traffic = "all"     // IP and ARP
+)
+
+// Way is the direction that a Drop step drops.
+type Way string
+
+// The directions, seen from the host; the zero Way is both.
+const (
+	Both Way = ""
+	In   Way = "in"
+	Out  Way = "out"
+)
+
+// Event is something that the lab can see from outside.
+type Event string
+
+// The events, all about Host.
+const (
+	Answers Event = "answers" // it answers ARP for the VIP, whoever else does
+	Alone   Event = "alone"   // it answers ARP for the VIP and nobody else does
+	Serves  Event = "serves"  // it answers ARP alone and its service answers at the VIP
+	Silent  Event = "silent"  // it does not answer ARP for the VIP
+)
+
+// Step is one thing to do or to wait for.
+type Step struct {
+	Do      Verb          `json:"do"`
+	Host    string        `json:"host,omitempty"`
+	Peer    string        `json:"peer,omitempty"`    // Cut, Join; Drop: only traffic from or to it
+	Traffic Traffic       `json:"traffic,omitempty"` // Drop
+	Way     Way           `json:"way,omitempty"`     // Drop
+	Event   Event         `json:"event,omitempty"`   // Await
+	For     time.Duration `json:"for_ns,omitempty"`  // Await, Hold
+	Within  time.Duration `json:"within_ns,omitempty"`
+}
+
+// String returns the step in words.
+func (s Step) String() string {
+	switch s.Do {
+	case Start:
+		if s.Host == "" {
+			return "start all daemons"
+		}
+		return "start the daemons of " + s.Host
+	case Stop:
+		return "stop " + s.Host + " in order"
+	case Kill, Freeze, Thaw:
+		return fmt.Sprintf("%s every daemon process of %s", s.Do, s.Host)
+	case PowerOff:
+		return "power off " + s.Host
+	case Unplug, Plug:
+		return fmt.Sprintf("%s the cable of %s", s.Do, s.Host)
+	case Cut, Join:
+		return fmt.Sprintf("%s %s and %s at the switch", s.Do, s.Host, s.Peer)
+	case Drop:
+		return s.drop()
+	case Allow:
+		return s.Host + "'s firewall drops nothing any more"
+	case Await:
+		return "await: " + s.event()
+	case MarkReady:
+		return "ready"
+	case Hold:
+		return "hold for " + s.For.String()
+	}
+	return string(s.Do)
+}
+
+func (s Step) drop() string {
+	text := fmt.Sprintf("%s's firewall drops %s", s.Host, map[Traffic]string{
+		VRRPAdverts: "VRRP", MeshTraffic: "the mesh", WitnessTraffic: "witness traffic",
+		IPTraffic: "all IP", ARPTraffic: "ARP", AllTraffic: "everything",
+	}[s.Traffic])
+	switch s.Way {
+	case In:
+		text += " coming in"
+	case Out:
+		text += " going out"
+	case Both:
+	}
+	if s.Peer != "" {
+		text += ", from and to " + s.Peer
+	}
+	return text
+}
+
+func (s Step) event() string {
+	text := map[Event]string{
+		Answers: s.Host + " answers for the VIP",
+		Alone:   s.Host + " alone answers for the VIP",
+		Serves:  s.Host + " alone answers for the VIP, and its service does",
+		Silent:  s.Host + " no longer answers for the VIP",
+	}[s.Event]
+	if s.For > 0 {
+		text += " for " + s.For.String()
+	}
+	return text
+}
+
+// Missed returns what to say when an Await step saw nothing within its deadline.
+func (s Step) Missed() string {
+	return fmt.Sprintf("waited %v in vain: %s", s.Within, s.event())
+}
+
+// Validate reports the first mistake in a scenario: a reference to no host, a wait
+// without a deadline, a verb without what it needs.
+func (s Scenario) Validate() error {
+	if s.Name == "" || len(s.Hosts) == 0 || !s.VIP.IsValid() {
+		return errors.New("scenario: name, hosts and VIP are needed")
+	}
+	for i, step := range s.Steps {
+		if err := s.validateStep(step); err != nil {
+			return fmt.Errorf("scenario %s: step %d (%s): %w", s.Name, i+1, step.Do, err)
+		}
+	}
+	return nil
+}
+
+func (s Scenario) validateStep(step Step) error {
+	if step.Host != "" && !s.has(step.Host) {
+		return fmt.Errorf("there is no host %q", step.Host)
+	}
+	if step.Peer != "" && !s.has(step.Peer) {
+		return fmt.Errorf("there is no host %q", step.Peer)
+	}
+	switch step.Do {
+	case Start, MarkReady:
+		return nil
+	case Stop, Kill, Freeze, Thaw, PowerOff, Unplug, Plug, Allow:
+		return need(step.Host != "", "a host")
+	case Cut, Join:
+		return need(step.Host != "" && step.Peer != "", "a host and a peer")
+	case Drop:
+		known := []Traffic{VRRPAdverts, MeshTraffic, WitnessTraffic, IPTraffic, ARPTraffic, AllTraffic}
+		return need(step.Host != "" && slices.Contains(known, step.Traffic), "a host and a known kind of traffic")
+	case Await:
+		known := []Event{Answers, Alone, Serves, Silent}
+		return need(step.Host != "" && step.Within > 0 && slices.Contains(known, step.Event), "a host, a known event and a deadline")
+	case Hold:
+		return need(step.For > 0, "a length")
+	}
+	return errors.New("unknown verb")
+}
+
+func need(ok bool, what string) error {
+	if ok {
+		return nil
+	}
+	return errors.New("needs " + what)
+}
+
+func (s Scenario) has(host string) bool {
+	return slices.ContainsFunc(s.Hosts, func(h Host) bool { return h.Name == host })
+}
+
+// Named returns the hosts with the given role, in the order they are declared.
+func (s Scenario) Named(role Role) []Host {
+	var hosts []Host
+	for _, h := range s.Hosts {
+		if h.Role == role {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}

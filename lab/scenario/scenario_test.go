@@ -1,0 +1,101 @@
+package scenario
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"net/netip"
+)
+
+func TestShippedScenarios(t *testing.T) {
+	want := []string{"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated", "power-off", "orderly-stop"}
+	var got []string
+	for _, s := range Shipped() {
+		got = append(got, s.Name)
+		t.Run(s.Name, func(t *testing.T) {
+			if err := s.Validate(); err != nil {
+				t.Error(err)
+			}
+			if s.Text == "" || strings.Contains(s.Text, "\n") {
+				t.Errorf("text %q is not one line", s.Text)
+			}
+			for _, sys := range Systems() {
+				if _, ok := s.Expect[sys]; !ok {
+					t.Errorf("nothing is expected of %s", sys)
+				}
+			}
+			if two := s.Expect[Lease].TwoAtMost; two != 0 {
+				t.Errorf("%v with two holders are allowed in lease mode", two)
+			}
+		})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The runner hands a scenario to its other half as JSON: nothing may get lost.
+func TestScenarioSurvivesJSON(t *testing.T) {
+	for _, s := range Shipped() {
+		data, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Scenario
+		if err := json.Unmarshal(data, &back); err != nil {
+			t.Fatal(err)
+		}
+		same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+		prefix := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+		if diff := cmp.Diff(s, back, same, prefix, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", s.Name, diff)
+		}
+	}
+}
+
+func TestValidateNamesTheMistake(t *testing.T) {
+	tests := []struct {
+		step Step
+		want string
+	}{
+		{Step{Do: PowerOff, Host: "n9"}, `no host "n9"`},
+		{Step{Do: Cut, Host: "n1"}, "a host and a peer"},
+		{Step{Do: Cut, Host: "n1", Peer: "n9"}, `no host "n9"`},
+		{Step{Do: Await, Event: Alone, Host: "n1"}, "a deadline"},
+		{Step{Do: Await, Event: "sings", Host: "n1", Within: time.Second}, "a known event"},
+		{Step{Do: Drop, Host: "n1", Traffic: "smoke"}, "a known kind of traffic"},
+		{Step{Do: Hold}, "a length"},
+		{Step{Do: "dance"}, "unknown verb"},
+	}
+	for _, tt := range tests {
+		s, _ := Find("power-off")
+		s.Steps = append(s.Steps, tt.step)
+		err := s.Validate()
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v, want %q", tt.step, err, tt.want)
+		}
+	}
+}
+
+func TestStepsReadAsSentences(t *testing.T) {
+	tests := []struct {
+		step Step
+		want string
+	}{
+		{Step{Do: Drop, Host: "n2", Traffic: VRRPAdverts, Way: In}, "n2's firewall drops VRRP coming in"},
+		{Step{Do: Drop, Host: "n2", Traffic: MeshTraffic, Peer: "w1"}, "n2's firewall drops the mesh, from and to w1"},
+		{Step{Do: PowerOff, Host: "n1"}, "power off n1"},
+		{Step{Do: Freeze, Host: "n1"}, "freeze every daemon process of n1"},
+		{Step{Do: Cut, Host: "n1", Peer: "n2"}, "cut n1 and n2 at the switch"},
+		{Step{Do: Await, Event: Alone, Host: "n2", For: time.Second}, "await: n2 alone answers for the VIP for 1s"},
+	}
+	for _, tt := range tests {
+		if got := tt.step.String(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package scenario
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// Bounds that several scenarios share. The nodes advertise once a second; n2 has
+// priority 100, so that it waits 3.61 s from the last advert it heard before it acts
+// (RFC 9568, section 6.1), and the fault comes at most 1 s after that advert.
+const (
+	takeover = 3900 * time.Millisecond // first ARP answer of the other node
+	service  = 4400 * time.Millisecond // its service, which has to be started first
+	orderly  = 200 * time.Millisecond  // solovip hands over and waits for no timer
+	blip     = 50 * time.Millisecond   // what a busy machine may add to a holder that stays
+	window   = 8 * time.Second         // how long a fault lasts: more than two master-down intervals
+	starting = 30 * time.Second        // for daemons to start and one to take the VIP
+	reacting = 10 * time.Second        // for another node to take it
+	settling = 20 * time.Second        // for the first node to get it back
+)
+
+// TwoNodes returns the hosts of the usual lab: two nodes, of which n1 is preferred, a
+// witness and a client.
+func TwoNodes() []Host {
+	return []Host{
+		{Name: "n1", Role: Node, Addr: netip.MustParseAddr("10.77.0.11"), Priority: 150},
+		{Name: "n2", Role: Node, Addr: netip.MustParseAddr("10.77.0.12"), Priority: 100},
+		{Name: "w1", Role: Witness, Addr: netip.MustParseAddr("10.77.0.13")},
+		{Name: "c1", Role: Client, Addr: netip.MustParseAddr("10.77.0.50")},
+	}
+}
+
+// Shipped returns the scenarios that come with solovip, in the order lists show them.
+func Shipped() []Scenario {
+	all := []Scenario{
+		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(), powerOff(), orderlyStop(),
+	}
+	for i := range all {
+		all[i].Hosts = TwoNodes()
+		all[i].VIP = netip.MustParsePrefix("10.77.0.100/24")
+	}
+	return all
+}
+
+// Find returns the shipped scenario of that name.
+func Find(name string) (Scenario, bool) {
+	for _, s := range Shipped() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Scenario{}, false
+}
+
+// story returns the steps of a scenario: daemons started and n1 holding, then the given ones.
+func story(steps ...Step) []Step {
+	return append([]Step{
+		{Do: Start},
+		{Do: Await, Event: Serves, Host: "n1", For: 2 * time.Second, Within: starting},
+		{Do: MarkReady},
+	}, steps...)
+}
+
+// back waits until n1 alone has the VIP again, and keeps it. It does not wait for the
+// service to answer: when two have held, clients may keep the wrong one in their ARP
+// caches for long, and the figures show that.
+func back() Step {
+	return Step{Do: Await, Event: Alone, Host: "n1", For: time.Second, Within: settling}
+}
+
+// splits is what a system is expected to show that cannot do better.
+func splits(holder string) verify.Expect {
+	return verify.Expect{TwoAtLeast: time.Second, TwoAtMost: time.Hour, Holder: holder}
+}
+
+func failover() Scenario {
+	moves := verify.Expect{Takeover: takeover, Serving: service, Nobody: 2 * takeover, Unserved: 2 * service, Holder: "n1"}
+	return Scenario{
+		Name: "failover",
+		Text: "n1's cable is pulled and n2 takes over; it is plugged in again and n1 gets the VIP back",
+		Steps: story(
+			Step{Do: Unplug, Host: "n1"},
+			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
+			Step{Do: Plug, Host: "n1"},
+			back(),
+		),
+		Expect: map[System]verify.Expect{Lease: moves, Veto: moves, VRRP: moves, Keepalived: moves},
+	}
+}
+
+func vrrpBlocked(way Way) Scenario {
+	s := Scenario{
+		Name: "vrrp-blocked",
+		Text: "n2's firewall drops VRRP both ways; everything else works; nothing may change",
+		Steps: story(
+			Step{Do: Drop, Host: "n2", Traffic: VRRPAdverts, Way: way},
+			Step{Do: Hold, For: window},
+			Step{Do: Allow, Host: "n2"},
+			back(),
+		),
+	}
+	if way == In {
+		s.Name = "vrrp-blocked-inbound"
+		s.Text = "n2's firewall drops VRRP coming in, as a default firewall does; nothing may change"
+	}
+	stays := verify.Expect{Stays: true, Nobody: blip, Unserved: 2 * blip, Holder: "n1"}
+	s.Expect = map[System]verify.Expect{Lease: stays, Veto: stays, VRRP: splits("n1"), Keepalived: splits("n1")}
+	return s
+}
+
+func peersCut() Scenario {
+	return Scenario{
+		Name: "peers-cut",
+		Text: "n1 and n2 cannot reach each other; both reach the witness and the client",
+		Steps: story(
+			Step{Do: Cut, Host: "n1", Peer: "n2"},
+			Step{Do: Hold, For: window},
+			Step{Do: Join, Host: "n1", Peer: "n2"},
+			back(),
+		),
+		Expect: map[System]verify.Expect{
+			Lease: {Stays: true, Nobody: blip, Unserved: 2 * blip, Holder: "n1"},
+			// Without a third member this is a total cut, and on_isolation decides: claim.
+			Veto:       splits("n1"),
+			VRRP:       splits("n1"),
+			Keepalived: splits("n1"),
+		},
+	}
+}
+
+func masterIsolated() Scenario {
+	return Scenario{
+		Name: "master-isolated",
+		Text: "n1's firewall drops all IP: it reaches nobody, yet its kernel answers ARP; n2 takes over",
+		Steps: story(
+			Step{Do: Drop, Host: "n1", Traffic: IPTraffic},
+			Step{Do: Await, Event: Answers, Host: "n2", Within: reacting},
+			Step{Do: Hold, For: 3 * time.Second},
+			Step{Do: Allow, Host: "n1"},
+			back(),
+		),
+		Expect: map[System]verify.Expect{
+			Lease:      {Takeover: takeover, Serving: service, Holder: "n1"},
+			Veto:       splits("n1"),
+			VRRP:       splits("n1"),
+			Keepalived: splits("n1"),
+		},
+	}
+}
+
+func powerOff() Scenario {
+	moves := verify.Expect{Takeover: takeover, Serving: service, Nobody: takeover, Unserved: service, Holder: "n2"}
+	return Scenario{
+		Name: "power-off",
+		Text: "n1 loses power while it holds the VIP; n2 takes over",
+		Steps: story(
+			Step{Do: PowerOff, Host: "n1"},
+			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
+		),
+		Expect: map[System]verify.Expect{Lease: moves, Veto: moves, VRRP: moves, Keepalived: moves},
+	}
+}
+
+func orderlyStop() Scenario {
+	quick := verify.Expect{Takeover: orderly, Serving: service, Nobody: orderly, Holder: "n2"}
+	// The other modes wait for the skew time: (256-100)/256 of the advertisement interval.
+	skew := verify.Expect{Takeover: time.Second, Serving: service, Nobody: time.Second, Holder: "n2"}
+	return Scenario{
+		Name: "orderly-stop",
+		Text: "n1's daemon is told to stop; n2 takes over without waiting for a timer",
+		Steps: story(
+			Step{Do: Stop, Host: "n1"},
+			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
+		),
+		Expect: map[System]verify.Expect{Lease: quick, Veto: skew, VRRP: skew, Keepalived: skew},
+	}
+}

@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// BlindLimit is how long the lab itself may be held up before a run proves nothing.
+const BlindLimit = 300 * time.Millisecond
+
+// Expect is what a run of a system must show. The zero Expect asks that two nodes
+// never hold, and nothing else.
+type Expect struct {
+	// TwoAtLeast and TwoAtMost bound the time with two holders. A system that is known
+	// to split has to show it: then the lab is known to see it.
+	TwoAtLeast time.Duration `json:"two_at_least_ns,omitempty"`
+	TwoAtMost  time.Duration `json:"two_at_most_ns,omitempty"`
+	// AddressMayStay leaves addresses that nobody can reach out of the count: a gate
+	// silences them, and only the client can tell.
+	AddressMayStay bool `json:"address_may_stay,omitempty"`
+	// TwoServices allows that two guarded services run at once; implied by TwoAtMost.
+	TwoServices bool `json:"two_services,omitempty"`
+
+	Nobody   time.Duration `json:"nobody_ns,omitempty"`   // longest time in sum without an ARP answer; 0: any
+	Unserved time.Duration `json:"unserved_ns,omitempty"` // the same without an answer of a service; 0: any
+	Takeover time.Duration `json:"takeover_ns,omitempty"` // longest time from the first fault to another holder; 0: any
+	Serving  time.Duration `json:"serving_ns,omitempty"`  // the same to an answer of its service; 0: any
+
+	Stays  bool   `json:"stays,omitempty"`  // the holder never changes
+	Holder string `json:"holder,omitempty"` // who alone holds at the end; "": anybody
+}
+
+// Verdict is what a run has shown, and where it fell short of what was expected.
+type Verdict struct {
+	Figures  Figures  `json:"figures"`
+	Failures []string `json:"failures,omitempty"`
+	// Inconclusive says that the lab itself was held up for longer than BlindLimit: then
+	// the run proves nothing, whatever else it shows, and should be repeated.
+	Inconclusive bool `json:"inconclusive,omitempty"`
+}
+
+// Pass reports whether the run has shown all that was expected.
+func (v Verdict) Pass() bool { return len(v.Failures) == 0 }
+
+// Judge measures a history and compares it with what was expected.
+func Judge(h History, e Expect) Verdict {
+	f := Measure(h)
+	if e.AddressMayStay {
+		f.TwoHolders = f.TwoAnswering
+	}
+	v := Verdict{Figures: f}
+	fail := func(format string, args ...any) {
+		v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
+	}
+	for _, text := range f.Missed {
+		fail("%s", text)
+	}
+	if _, ready := h.first(Ready); !ready {
+		fail("the run was never ready")
+		e = Expect{TwoAtMost: e.TwoAtMost} // the rest has not been tried
+	}
+	if f.Blind > BlindLimit {
+		v.Inconclusive = true
+		fail("the lab was held up for %d ms and saw nothing: the run proves nothing, let it run with less beside it", f.Blind.Milliseconds())
+	}
+	two := f.TwoHolders
+	switch {
+	case two > e.TwoAtMost:
+		fail("two holders for %d ms, at most %d ms expected", two.Milliseconds(), e.TwoAtMost.Milliseconds())
+	case two < e.TwoAtLeast:
+		fail("two holders for %d ms, at least %d ms expected", two.Milliseconds(), e.TwoAtLeast.Milliseconds())
+	}
+	if f.TwoServing > 0 && e.TwoAtMost == 0 && !e.TwoServices {
+		fail("two guarded services ran for %d ms", f.TwoServing.Milliseconds())
+	}
+	if e.Nobody > 0 && f.Nobody > e.Nobody {
+		fail("nobody answered for %d ms, at most %d ms expected", f.Nobody.Milliseconds(), e.Nobody.Milliseconds())
+	}
+	if e.Unserved > 0 && f.Unserved > e.Unserved {
+		fail("no service answered for %d ms, at most %d ms expected", f.Unserved.Milliseconds(), e.Unserved.Milliseconds())
+	}
+	judgeTakeover(f, e, fail)
+	if e.Stays && f.Changes > 0 {
+		fail("the holder changed %d times, it should have stayed", f.Changes)
+	}
+	if e.Holder != "" && f.Final != e.Holder {
+		fail("holder at the end is %s, %s expected", f.Final, e.Holder)
+	}
+	return v
+}
+
+func judgeTakeover(f Figures, e Expect, fail func(string, ...any)) {
+	if e.Takeover == 0 && e.Serving == 0 {
+		return
+	}
+	if len(f.Takeovers) == 0 {
+		fail("nobody took over")
+		return
+	}
+	first := f.Takeovers[0]
+	if e.Takeover > 0 && first.ARP > e.Takeover {
+		fail("%s answered after %d ms, at most %d ms expected", first.To, first.ARP.Milliseconds(), e.Takeover.Milliseconds())
+	}
+	switch {
+	case e.Serving > 0 && first.Service == 0:
+		fail("the service on %s never answered", first.To)
+	case first.Service > e.Serving && e.Serving > 0:
+		fail("the service on %s answered after %d ms, at most %d ms expected", first.To, first.Service.Milliseconds(), e.Serving.Milliseconds())
+	}
+}
+
+// String returns the verdict in one line: "two holders 0 ms, nobody 2840 ms, holder
+// at the end n2: PASS".
+func (v Verdict) String() string {
+	var b strings.Builder
+	f := v.Figures
+	fmt.Fprintf(&b, "two holders %d ms, nobody %d ms", f.TwoHolders.Milliseconds(), f.Nobody.Milliseconds())
+	if len(f.Takeovers) > 0 {
+		fmt.Fprintf(&b, ", take-over %d ms", f.Takeovers[0].ARP.Milliseconds())
+	}
+	fmt.Fprintf(&b, ", holder at the end %s: ", f.Final)
+	switch {
+	case !v.Pass():
+		b.WriteString("FAIL (" + strings.Join(v.Failures, "; ") + ")")
+	case f.TwoHolders > 0:
+		b.WriteString("SPLIT, as expected of it")
+	default:
+		b.WriteString("PASS")
+	}
+	return b.String()
+}

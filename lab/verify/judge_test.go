@@ -1,0 +1,131 @@
+package verify
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// powerOff is a run as it should be: n1 holds, loses power at 1 s, n2 answers at 3.8 s.
+func powerOff() History {
+	return History{
+		Nodes: []string{"n1", "n2"},
+		End:   6000 * ms,
+		Spans: []Span{
+			{ARP, "n1", 100 * ms, 999 * ms},
+			{Address, "n1", 100 * ms, 999 * ms},
+			{UDP, "n1", 110 * ms, 998 * ms},
+			{Service, "n1", 105 * ms, 1000 * ms},
+			{ARP, "n2", 3840 * ms, 6000 * ms},
+			{Address, "n2", 3839 * ms, 6000 * ms},
+			{UDP, "n2", 3900 * ms, 6000 * ms},
+			{HTTP, "n2", 3910 * ms, 6000 * ms},
+			{Service, "n2", 3880 * ms, 6000 * ms},
+		},
+		Gaps: []Gap{
+			{ARP, 0, 100 * ms},
+			{UDP, 0, 110 * ms},
+			{ARP, 1001 * ms, 3840 * ms},
+			{UDP, 1003 * ms, 3900 * ms},
+		},
+		Marks: []Mark{
+			{At: 0, Kind: Setup, Text: "start all"},
+			{At: 500 * ms, Kind: Ready, Text: "ready"},
+			{At: 1000 * ms, Kind: Fault, Node: "n1", Text: "power off n1"},
+			{At: 3840 * ms, Kind: Met, Text: "n2 answers alone"},
+		},
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	want := Figures{
+		Nobody:   2839 * ms,
+		Unserved: 2897 * ms,
+		Takeovers: []Takeover{{
+			After: "power off n1", To: "n2",
+			ARP: 2840 * ms, Service: 2900 * ms, HTTP: 2910 * ms, Silence: 2839 * ms,
+		}},
+		Changes: 1,
+		Start:   "n1",
+		Final:   "n2",
+	}
+	if diff := cmp.Diff(want, Measure(powerOff())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	strict := Expect{Nobody: 3500 * ms, Takeover: 3500 * ms, Serving: 3600 * ms, Holder: "n2"}
+	with := func(change func(*History)) History {
+		h := powerOff()
+		change(&h)
+		return h
+	}
+	tests := []struct {
+		name    string
+		history History
+		expect  Expect
+		want    string // part of the only failure; "": pass
+	}{
+		{"as it should be", powerOff(), strict, ""},
+		{"nothing expected", powerOff(), Expect{}, ""},
+		{"both answer for one millisecond", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{ARP, "n1", 4000 * ms, 4000 * ms})
+		}), Expect{}, "two holders for 1 ms"},
+		{"both kernels have the address, only one answers", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4100 * ms})
+		}), Expect{}, "two holders for 101 ms"},
+		{"the same behind a gate", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4100 * ms})
+		}), Expect{AddressMayStay: true}, ""},
+		{"two services", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{Service, "n1", 1000 * ms, 3881 * ms})
+		}), Expect{}, "two guarded services ran for 2 ms"},
+		{"two before the run was ready count as well", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{ARP, "n2", 100 * ms, 120 * ms})
+		}), Expect{}, "two holders for 21 ms"},
+		{"a demonstration that fails to split", powerOff(), Expect{TwoAtLeast: ms, TwoAtMost: time.Hour}, "at least 1 ms"},
+		{"too slow", powerOff(), Expect{Takeover: 2800 * ms}, "n2 answered after 2840 ms"},
+		{"service too slow", powerOff(), Expect{Serving: 2800 * ms}, "the service on n2 answered after 2900 ms"},
+		{"too long without anybody", powerOff(), Expect{Nobody: 2800 * ms}, "nobody answered for 2839 ms"},
+		{"too long without a service", powerOff(), Expect{Unserved: 2800 * ms}, "no service answered for 2897 ms"},
+		{"should have stayed", powerOff(), Expect{Stays: true}, "the holder changed 1 times"},
+		{"wrong holder", powerOff(), Expect{Holder: "n1"}, "holder at the end is n2"},
+		{"nobody took over", with(func(h *History) {
+			h.Spans = h.Spans[:4]
+		}), Expect{Takeover: time.Second}, "nobody took over"},
+		{"the service never came", with(func(h *History) {
+			h.Spans = append(h.Spans[:6:6], h.Spans[8:]...)
+		}), Expect{Serving: time.Second}, "the service on n2 never answered"},
+		{"an event did not come", with(func(h *History) {
+			h.Marks[3] = Mark{At: 5000 * ms, Kind: Missed, Text: "n2 did not answer within 4s"}
+		}), Expect{}, "n2 did not answer within 4s"},
+		{"the lab was blind", with(func(h *History) {
+			h.Blind = []Gap{{ARP, 2000 * ms, 2500 * ms}}
+		}), Expect{}, "the run proves nothing"},
+		{"never ready", with(func(h *History) {
+			h.Marks = nil
+		}), Expect{}, "never ready"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := Judge(tt.history, tt.expect)
+			switch {
+			case tt.want == "" && !v.Pass():
+				t.Errorf("failed: %q", v.Failures)
+			case tt.want != "" && (len(v.Failures) != 1 || !strings.Contains(v.Failures[0], tt.want)):
+				t.Errorf("failures %q, want one with %q", v.Failures, tt.want)
+			}
+		})
+	}
+}
+
+func TestVerdictInOneLine(t *testing.T) {
+	got := Judge(powerOff(), Expect{Holder: "n2"}).String()
+	want := "two holders 0 ms, nobody 2839 ms, take-over 2840 ms, holder at the end n2: PASS"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
