@@ -14,6 +14,11 @@ import (
 type Action interface{ action() }
 
 type (
+	// Begin says that the claim is there from now on: open what it needs.
+	Begin struct{ Claim string }
+	// End says that the claim, let go of, is gone from the configuration, or about to
+	// begin anew with other settings: close what it needed.
+	End struct{ Claim string }
 	// SendAdvert sends a VRRP packet to where the instance's adverts go.
 	SendAdvert struct {
 		Instance string
@@ -94,6 +99,8 @@ const (
 	Warning
 )
 
+func (Begin) action()           {}
+func (End) action()             {}
 func (SendAdvert) action()      {}
 func (StoreToken) action()      {}
 func (ArmGate) action()         {}

@@ -94,8 +94,8 @@ func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
 	return c, nil
 }
 
-// same reports whether a reload leaves the claim as it is.
-func (c ClaimConfig) same(other ClaimConfig) bool {
+// Same reports whether a reload from c to other leaves the claim as it is.
+func (c ClaimConfig) Same(other ClaimConfig) bool {
 	c.Token, other.Token = 0, 0
 	return reflect.DeepEqual(c, other)
 }
@@ -123,7 +123,7 @@ func (n *Node) settle(now time.Time, c *claim) {
 	case Leaving:
 		n.settleLeaving(now, c)
 	case Releasing:
-		if n.lease == nil || !n.lease.Releasing(c.cfg.Name) || !n.leased(now, c) {
+		if !n.releasing(now, c) {
 			n.released(now, c)
 		}
 	}
@@ -314,9 +314,19 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 	}
 	n.giveBack(c, c.to)
 	c.enter(Releasing, now)
-	if n.lease == nil || !n.lease.Releasing(c.cfg.Name) {
+	if !n.releasing(now, c) {
 		n.released(now, c)
 	}
+}
+
+// releasing reports whether the witness's word on a release is worth waiting for: the
+// others learn of it there; once the lease has run out they need no word.
+func (n *Node) releasing(now time.Time, c *claim) bool {
+	if n.lease == nil || !n.lease.Releasing(c.cfg.Name) {
+		return false
+	}
+	_, until, _ := n.lease.Permission(c.cfg.Name)
+	return now.Before(until)
 }
 
 // released is the end of a holding: now others may be told.
@@ -432,8 +442,13 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		}
 	case Storing, Adding:
 		d.add(c.verdict.Until)
-	case Leaving, Releasing:
+	case Leaving:
 		d.add(c.retry)
+	case Releasing:
+		if n.lease != nil {
+			_, until, _ := n.lease.Permission(c.cfg.Name)
+			d.add(until)
+		}
 	}
 }
 

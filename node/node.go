@@ -144,6 +144,9 @@ func (n *Node) start(now time.Time) {
 		n.promises = arbiter.NewPromises(n.cfg.Timing.Wait, now)
 	}
 	n.tell(Info, "", "started", n.modeInWords())
+	for _, name := range n.claimNames() {
+		n.emit(Begin{name})
+	}
 	n.track(now)
 	for _, in := range n.instances() {
 		n.drive(now, in, vrrp.Start{})
@@ -302,7 +305,7 @@ func (n *Node) reconfigure(claims []ClaimConfig) {
 	n.pending = claims
 	for name, c := range n.claims {
 		i := slices.IndexFunc(claims, func(p ClaimConfig) bool { return p.Name == name })
-		c.leaving = i < 0 || !c.cfg.same(claims[i])
+		c.leaving = i < 0 || !c.cfg.Same(claims[i])
 	}
 }
 
@@ -318,6 +321,7 @@ func (n *Node) replaceClaims(now time.Time) {
 				n.drive(now, in, vrrp.Stop{})
 			}
 			delete(n.claims, name)
+			n.emit(End{name})
 		}
 	}
 	waiting := false
@@ -332,6 +336,7 @@ func (n *Node) replaceClaims(now time.Time) {
 			continue
 		}
 		n.claims[p.Name] = made
+		n.emit(Begin{p.Name})
 		n.track(now)
 		for _, in := range made.instances {
 			n.drive(now, in, vrrp.Start{})

@@ -109,15 +109,16 @@ func (l *Lease) Take(claim string, floor arbiter.Token) {
 // if empty. The caller has let go of it and has verified that.
 func (l *Lease) Release(claim, to string) {
 	if _, held := l.held[claim]; held {
+		delete(l.held, claim) // the permission ends here, whatever becomes of the record
 		l.wishes[claim] = wish{to: to}
 		return
 	}
 	delete(l.wishes, claim)
 }
 
-// Drop withdraws a Take that has not been granted.
+// Drop withdraws a Take that has not been sent.
 func (l *Lease) Drop(claim string) {
-	if l.wishes[claim].take {
+	if l.wishes[claim].take && !l.Unsettled(claim) {
 		delete(l.wishes, claim)
 	}
 }
@@ -267,8 +268,8 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 		return
 	}
 	f := *l.flight
-	l.flight = nil
 	if err != nil {
+		l.flight = nil
 		l.err = err
 		if !refused && f.renews {
 			l.doubt(f)
@@ -281,7 +282,8 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 	if out.Revision < f.revision {
 		l.replace(now)
 	}
-	l.Observe(now, out.Observation)
+	l.Observe(now, out.Observation) // with the flight still known: what it took is no orphan
+	l.flight = nil
 	switch {
 	case !f.renews: // the first reading: now the work can begin
 		l.next = now
@@ -292,8 +294,9 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 			l.granted(claim, token)
 		}
 		for _, claim := range f.releases {
-			delete(l.held, claim)
-			delete(l.wishes, claim)
+			if w, ok := l.wishes[claim]; ok && !w.take {
+				delete(l.wishes, claim)
+			}
 		}
 	default:
 		l.clashes++

@@ -111,10 +111,11 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 		l.since = now
 	}
 	for name, v := range o.Nodes {
-		l.seeNode(now, name, v)
+		l.seeNode(now, name, v, o.Revision)
 	}
 	for name, v := range o.Claims {
-		if known := l.claims[name]; v.Version > known.Version {
+		known := l.claims[name]
+		if v.Version > known.Version || removed(v.Version, known.Version, o.Revision) {
 			l.claims[name] = seenClaim{v, now}
 		}
 	}
@@ -124,8 +125,17 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 	l.settle()
 }
 
-func (l *Lease) seeNode(now time.Time, name string, v Versioned[NodeRecord]) {
+// removed reports whether an observation at the revision shows that a known record is gone.
+func removed(version, known, revision int64) bool {
+	return version == 0 && known != 0 && known <= revision
+}
+
+func (l *Lease) seeNode(now time.Time, name string, v Versioned[NodeRecord], revision int64) {
 	known := l.nodes[name]
+	if removed(v.Version, known.Version, revision) {
+		l.nodes[name] = seenNode{changed: now, restarts: now}
+		return
+	}
 	if v.Version <= known.Version {
 		return
 	}
@@ -141,12 +151,12 @@ func (l *Lease) seeNode(now time.Time, name string, v Versioned[NodeRecord]) {
 // forgetAbsent notes the records that a complete observation no longer has.
 func (l *Lease) forgetAbsent(now time.Time, o Observation) {
 	for name, known := range l.nodes {
-		if _, ok := o.Nodes[name]; !ok && known.Version != 0 && known.Version <= o.Revision {
+		if _, ok := o.Nodes[name]; !ok && removed(0, known.Version, o.Revision) {
 			l.nodes[name] = seenNode{changed: now, restarts: now}
 		}
 	}
 	for name, known := range l.claims {
-		if _, ok := o.Claims[name]; !ok && known.Version != 0 && known.Version <= o.Revision {
+		if _, ok := o.Claims[name]; !ok && removed(0, known.Version, o.Revision) {
 			l.claims[name] = seenClaim{changed: now}
 		}
 	}
@@ -159,6 +169,12 @@ func (l *Lease) settle() {
 		r := l.claims[claim].Record
 		if r.Holder != l.cfg.Node || r.Incarnation != l.cfg.Incarnation || r.Token != token || r.Released {
 			delete(l.held, claim)
+			delete(l.wishes, claim)
+		}
+	}
+	for claim, w := range l.wishes {
+		// Only what the record still gives to this node can be released.
+		if r := l.claims[claim].Record; !w.take && (r.Holder != l.cfg.Node || r.Released) {
 			delete(l.wishes, claim)
 		}
 	}

@@ -47,7 +47,7 @@ func (c *Client) Do(ctx context.Context, s witness.Swap) (witness.Outcome, error
 		if tryNext(err) {
 			c.leave(index)
 		}
-		if sent || ctx.Err() != nil {
+		if closed := status.Code(err) == codes.Canceled; sent || closed || ctx.Err() != nil {
 			return witness.Outcome{}, explain(e.url, err, sent, time.Since(start))
 		}
 		if tried%len(c.endpoints) == 0 {

@@ -18,6 +18,10 @@ var ErrRefused = errors.New("nothing was done")
 // errDoubt is said of every other error, for people.
 var errDoubt = errors.New("whether it was done is not known")
 
+// hungUp is for a peer that closes instead of saying why. A rejected certificate often looks so: with
+// TLS 1.3 the reason arrives after the handshake, when it may already be too late to read it.
+const hungUp = "the witness hung up: with https it may not accept this node's certificate: see the witness's log"
+
 // remedies says what to do about an error of which the text contains has. The first match counts.
 var remedies = []struct{ has, say string }{
 	{"space exceeded", "restart solovip-witness, which frees it; on an etcd of your own: compact, defrag and disarm the alarm with etcdctl, and raise --quota-backend-bytes"},
@@ -37,6 +41,9 @@ var remedies = []struct{ has, say string }{
 	{"no such host", "name the witness by its IP address in endpoints: a name server may be down when it matters"},
 	{"no route to host", "is the witness's host up, and in this network?"},
 	{"network is unreachable", "is the interface to the witness up?"},
+	{"connection timed out", "is the witness's host up, and does a firewall drop the packets?"},
+	{"broken pipe", hungUp},
+	{"connection reset by peer", hungUp},
 	{"no answer to connecting", "is the witness's host up, and does a firewall drop the packets?"},
 	{"i/o timeout", "is the witness's host up, and does a firewall drop the packets?"},
 	{"context deadline exceeded", "is the witness's host up, and does a firewall drop the packets?"},
@@ -96,5 +103,5 @@ func plain(err error) string {
 			text = text[i+len(wrapping):]
 		}
 	}
-	return strings.TrimSuffix(text, `"`)
+	return strings.ReplaceAll(strings.TrimSuffix(text, `"`), `\"`, `"`)
 }

@@ -230,7 +230,7 @@ func TestRefusesDirectory(t *testing.T) {
 			if err != nil || len(files) == 0 {
 				t.Fatal(files, err)
 			}
-			scribble(t, files[0])
+			falsify(t, files[0])
 		}, "if the data is damaged"},
 		{"database gone", func(t *testing.T, cfg Config) {
 			used(t, cfg)
@@ -291,6 +291,23 @@ func scribble(t *testing.T, path string) {
 	}
 }
 
+// falsify changes one byte of a value in a file.
+func falsify(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(b, []byte("vvvv"))
+	if i < 0 {
+		t.Fatal("no value in " + path)
+	}
+	b[i] = 'X'
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWaitsForItsPort(t *testing.T) {
 	l := &logs{}
 	cfg := config(t, l)
@@ -322,13 +339,11 @@ func TestStopsWhileWaitingForItsPort(t *testing.T) {
 
 func waitFor(t *testing.T, happened func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	for tick := time.NewTicker(5 * time.Millisecond); ; {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !happened(); {
 		select {
 		case <-tick.C:
-			if happened() {
-				return
-			}
 		case <-deadline:
 			t.Fatal("it did not happen")
 		}

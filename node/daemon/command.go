@@ -1,0 +1,77 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// command is a program to be run as keepalived runs its scripts: no shell, its own
+// process group, no input.
+type command struct {
+	args []string
+	user string   // "user[ group]" or "user:group"; empty: this process's own
+	env  []string // added to this process's own
+}
+
+// runCommand runs a command and waits for its end; after limit its whole process
+// group is killed. A nil error says that it exited with status 0.
+func runCommand(ctx context.Context, c command, limit time.Duration) error {
+	if len(c.args) == 0 {
+		return errors.New("no command")
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	// A child that keeps our pipes open must not keep us waiting; there are none, but
+	// WaitDelay also bounds the wait after a kill.
+	cmd.WaitDelay = time.Second
+	cmd.Env = append(os.Environ(), c.env...)
+	if c.user != "" {
+		cred, err := credential(c.user)
+		if err != nil {
+			return err
+		}
+		cmd.SysProcAttr.Credential = cred
+	}
+	err := cmd.Run()
+	if ctx.Err() == context.DeadlineExceeded {
+		return fmt.Errorf("%s: killed after %v", c.args[0], limit)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.args[0], err)
+	}
+	return nil
+}
+
+// credential resolves "user", "user group" or "user:group" to numbers.
+func credential(spec string) (*syscall.Credential, error) {
+	name, group, _ := strings.Cut(strings.ReplaceAll(spec, " ", ":"), ":")
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("script user %q: %w", name, err)
+	}
+	gid := u.Gid
+	if group = strings.TrimLeft(group, ":"); group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			return nil, fmt.Errorf("script group %q: %w", group, err)
+		}
+		gid = g.Gid
+	}
+	if u.Uid == strconv.Itoa(os.Geteuid()) && gid == strconv.Itoa(os.Getegid()) {
+		return nil, nil //nolint:nilnil // no change of user is needed, and an ordinary user may not make one
+	}
+	uidN, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gidN, err2 := strconv.ParseUint(gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uidN), Gid: uint32(gidN)}, errors.Join(err1, err2)
+}

@@ -1,0 +1,238 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/control"
+	"github.com/solovip/solovip/mesh"
+	"github.com/solovip/solovip/node"
+	"github.com/solovip/solovip/vrrp/vip"
+	"github.com/solovip/solovip/witness"
+	"github.com/solovip/solovip/witness/etcd"
+)
+
+// Options says what to run.
+type Options struct {
+	File     string // the configuration
+	RunDir   string // sockets, locks and run state; gone after a reboot
+	StateDir string // tokens and the witness's data; must survive a reboot
+	ConfigID string // for @id lines; empty: the host's name
+	Logger   *slog.Logger
+	Reload   <-chan struct{} // each value asks for a reload
+}
+
+// ErrConfig says that the configuration cannot be run; its findings have been logged.
+var ErrConfig = errors.New("the configuration has errors")
+
+// daemon is the shell around one node. The loop's goroutine alone uses node and settings.
+type daemon struct {
+	opt      Options
+	log      *slog.Logger
+	settings *settings
+	node     *node.Node
+	store    *store
+
+	kernel  *vip.Kernel
+	mesh    *mesh.Mesh   // nil without a cluster
+	witness *etcd.Client // nil without a witness
+	adverts map[string]*advertSocket
+	guards  map[string]*guardSet
+	retired map[string]retired // claims that a reload removes or changes, not yet let go
+	lanes   *lanes
+	scripts *scriptRunner
+
+	events    chan node.Event
+	snapshots chan chan node.Snapshot
+	work      *errgroup.Group
+	workCtx   context.Context //nolint:containedctx // the lifetime of everything that Run starts
+}
+
+// eventQueue bounds the events that wait for the loop. When it is full adverts are
+// dropped, as the network may do; everything else waits.
+const eventQueue = 1024
+
+// stopLimit bounds an orderly stop: then the daemon ends with what it has.
+const stopLimit = 90 * time.Second
+
+// Run runs a node until ctx ends and everything held is released, or until
+// something fails that nothing can be done about. It returns nil after an orderly stop.
+func Run(ctx context.Context, opt Options) error {
+	// The socket's lock keeps a second daemon with this run directory from starting:
+	// two with one name would each believe that they are the node.
+	socket, err := control.Listen(opt.RunDir)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	d, err := open(opt)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	d.work, d.workCtx = errgroup.WithContext(work)
+	d.lanes = newLanes(d.workCtx, d.work)
+	if err := d.cleanUp(d.workCtx); err != nil {
+		return err
+	}
+	d.work.Go(func() error { return (&control.Server{Snapshot: d.snapshot}).Serve(d.workCtx, socket) })
+	d.startAdapters()
+	d.work.Go(func() error {
+		defer cancel() // the loop's end is everybody's
+		return d.loop(ctx)
+	})
+	err = d.work.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// open loads the configuration and opens what a node needs; nothing runs yet.
+func open(opt Options) (*daemon, error) {
+	d := &daemon{
+		opt: opt, log: opt.Logger,
+		adverts:   map[string]*advertSocket{},
+		guards:    map[string]*guardSet{},
+		retired:   map[string]retired{},
+		events:    make(chan node.Event, eventQueue),
+		snapshots: make(chan chan node.Snapshot),
+	}
+	cfg, err := loadConfig(opt)
+	if err != nil {
+		return nil, err
+	}
+	if d.store, err = openStore(opt.StateDir); err != nil {
+		return nil, err
+	}
+	host, err := vip.LocalAddresses()
+	if err != nil {
+		return nil, err
+	}
+	if d.settings, err = plan(cfg, host, d.store.incarnation(), d.store.tokens()); err != nil {
+		return nil, err
+	}
+	d.setSources(d.settings)
+	if d.node, err = node.New(d.settings.node); err != nil {
+		return nil, err
+	}
+	if err := d.openCluster(); err != nil {
+		return nil, err
+	}
+	d.kernel, err = vip.Open()
+	return d, err
+}
+
+// loadConfig reads the configuration and logs its findings.
+func loadConfig(opt Options) (*config.Config, error) {
+	cfg, report := config.Load(opt.File, config.Options{ConfigID: opt.ConfigID})
+	for _, f := range report.Findings {
+		level := slog.LevelWarn
+		if f.Severity == config.Error {
+			level = slog.LevelError
+		}
+		opt.Logger.Log(context.Background(), level, "configuration", "at", f.Pos.String(), "finding", f.Text, "remedy", f.Remedy)
+	}
+	if report.HasErrors() {
+		return nil, fmt.Errorf("%s: %w: `solovip config check %s` shows them", opt.File, ErrConfig, opt.File)
+	}
+	return cfg, nil
+}
+
+// setSources fills in which address each instance's adverts come from, if it is known yet.
+func (d *daemon) setSources(s *settings) {
+	for i := range s.node.Claims {
+		for j := range s.node.Claims[i].Instances {
+			in := &s.node.Claims[i].Instances[j]
+			set := s.instances[in.VRRP.Name]
+			in.Address = set.socket.Source
+			if !in.Address.IsValid() {
+				if a, err := vip.PrimaryIPv4(set.socket.Interface, vips(set.addresses)...); err == nil {
+					in.Address = a
+				}
+			}
+			in.VRRP.Source = in.Address
+		}
+	}
+}
+
+// openCluster makes the mesh and the witness's client, if there is a cluster.
+func (d *daemon) openCluster() error {
+	c := d.settings.config.Cluster
+	if c == nil {
+		return nil
+	}
+	var err error
+	if d.mesh, err = newMesh(c, d.settings.self, d.log, d.deliver); err != nil {
+		return err
+	}
+	if w := d.settings.config.Witness; w != nil {
+		d.witness, err = etcd.New(etcd.Config{
+			Endpoints: w.Endpoints, CAFile: w.CAFile, CertFile: w.CertFile, KeyFile: w.CertKeyFile,
+			Cluster: c.Name, Timeout: d.settings.node.Timing.Renew, Logger: d.log,
+		})
+	}
+	return err
+}
+
+// startAdapters starts everything that brings events.
+func (d *daemon) startAdapters() {
+	d.work.Go(func() error { return d.kernel.Watch(d.workCtx, d.linkChanged) })
+	if d.mesh != nil {
+		d.work.Go(func() error { return d.mesh.Run(d.workCtx) })
+	}
+	if d.witness != nil {
+		d.work.Go(func() error {
+			return d.witness.Watch(d.workCtx, func(o witness.Observation) { d.post(node.WitnessSeen{Observation: o}) })
+		})
+	}
+}
+
+func (d *daemon) close() {
+	for _, s := range d.adverts {
+		s.close()
+	}
+	if d.witness != nil {
+		d.witness.Close()
+	}
+	if d.kernel != nil {
+		if err := d.kernel.Close(); err != nil {
+			d.log.Warn("closing the kernel's sockets", "err", err)
+		}
+	}
+}
+
+// post brings an event to the loop; it waits while the queue is full.
+func (d *daemon) post(ev node.Event) {
+	select {
+	case d.events <- ev:
+	case <-d.workCtx.Done():
+	}
+}
+
+// snapshot asks the loop for a snapshot; it blocks as long as the loop does.
+func (d *daemon) snapshot() node.Snapshot {
+	reply := make(chan node.Snapshot, 1)
+	select {
+	case d.snapshots <- reply:
+		return <-reply
+	case <-d.workCtx.Done():
+		return node.Snapshot{}
+	}
+}
+
+// notifySystemd tells the service manager; outside systemd it does nothing.
+func (d *daemon) notifySystemd(state string) {
+	if _, err := sd.SdNotify(false, state); err != nil {
+		d.log.Warn("telling systemd", "state", state, "err", err)
+	}
+}

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/solovip/solovip/internal/boottime"
+	"github.com/solovip/solovip/node"
+	"github.com/solovip/solovip/vrrp/vip"
+	"github.com/solovip/solovip/witness/etcd"
+)
+
+// do brings about one action. What is done at once returns its result; the rest comes back as an
+// event of its own.
+func (d *daemon) do(a node.Action) node.Event {
+	switch a := a.(type) {
+	case node.Begin:
+		d.begin(a.Claim)
+	case node.End:
+		d.end(a.Claim)
+	case node.SendAdvert:
+		d.sendAdvert(a)
+	case node.StoreToken:
+		d.lanes.run("store", func(context.Context) {
+			d.post(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: d.store.setToken(a.Claim, a.Token)})
+		})
+	case node.ArmGate, node.ShutGate:
+		// The gate is part of fencing; until it is there, addresses with lifetimes alone serve.
+	case node.AddAddresses:
+		return node.AddressesDone{Claim: a.Claim, On: true, Err: d.addAddresses(a)}
+	case node.RemoveAddresses:
+		return node.AddressesDone{Claim: a.Claim, Err: d.removeAddresses(d.claim(a.Claim).addresses)}
+	case node.Announce:
+		d.announce(a)
+	case node.StartGuards:
+		d.startGuards(a)
+	case node.StopGuards:
+		d.stopGuards(a)
+	case node.Notify:
+		d.notify(a)
+	case node.Publish:
+		if d.mesh != nil {
+			if err := d.mesh.Publish(a.Report); err != nil {
+				d.log.Error("telling the mesh how this node stands", "err", err)
+			}
+		}
+	case node.Question:
+		if d.mesh != nil {
+			d.mesh.Ask(a.Request)
+		}
+	case node.Reply:
+		if d.mesh != nil {
+			d.mesh.Answer(a.Answer)
+		}
+	case node.AskWitness:
+		d.askWitness(a)
+	case node.Tell:
+		d.tell(a)
+	case node.Stopped:
+		// The loop looks for it.
+	}
+	return nil
+}
+
+// addAddresses puts the claim's addresses on, or extends them. The deadline is looked at
+// once more before and after: this process may have been frozen since the decision.
+func (d *daemon) addAddresses(a node.AddAddresses) error {
+	set := d.claim(a.Claim)
+	lifetime := set.lifetime
+	if !a.Until.IsZero() {
+		lifetime = a.Until.Sub(boottime.Now())
+	}
+	for _, addr := range set.addresses {
+		if lifetime <= 0 {
+			return errLate
+		}
+		if err := d.kernel.Add(addr, lifetime); err != nil {
+			return err
+		}
+	}
+	if !a.Until.IsZero() && boottime.Now().After(a.Until) {
+		return errLate
+	}
+	return nil
+}
+
+var errLate = errors.New("the permission ended before the addresses were on: this process was stalled")
+
+// removeAddresses takes addresses off and verifies that they are.
+func (d *daemon) removeAddresses(addrs []vip.Address) error {
+	var errs []error
+	for _, addr := range addrs {
+		if err := d.kernel.Delete(addr); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if there, err := d.kernel.Has(addr); err != nil || there {
+			errs = append(errs, errors.Join(fmt.Errorf("%v is still there", addr), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// announce sends gratuitous ARP. With an interval between packets it does so beside the loop.
+func (d *daemon) announce(a node.Announce) {
+	set := d.instance(a.Instance)
+	send := func(ctx context.Context) {
+		for range a.Count {
+			for _, addr := range set.addresses {
+				if err := d.kernel.Announce(addr.Interface, addr.Prefix.Addr()); err != nil {
+					d.log.Warn("announcing an address", "instance", a.Instance, "address", addr.String(), "err", err)
+					return
+				}
+				if set.garp > 0 && !pause(ctx, set.garp) {
+					return
+				}
+			}
+		}
+	}
+	if set.garp > 0 {
+		d.lanes.run("garp "+set.socket.Interface, send)
+		return
+	}
+	send(d.workCtx)
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, wait time.Duration) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// askWitness carries a Swap to the witness beside the loop.
+func (d *daemon) askWitness(a node.AskWitness) {
+	op := a.Operation
+	d.work.Go(func() error {
+		ctx, cancel := context.WithTimeout(d.workCtx, op.Timeout)
+		defer cancel()
+		out, err := d.witness.Do(ctx, op.Swap)
+		d.post(node.WitnessDone{ID: op.ID, Outcome: out, Err: err, Refused: errors.Is(err, etcd.ErrRefused)})
+		return nil
+	})
+}
+
+// cleanUp takes off what a former run of this daemon left: nothing is held at the start.
+func (d *daemon) cleanUp(ctx context.Context) error {
+	for _, name := range sortedKeys(d.settings.claims) {
+		if err := d.removeAddresses(d.settings.claims[name].addresses); err != nil {
+			return fmt.Errorf("claim %s: cleaning up what a former run left: %w", name, err)
+		}
+		if err := d.openGuards(d.settings.claims[name]).cleanUp(ctx); err != nil {
+			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func vips(addrs []vip.Address) []netip.Addr {
+	var all []netip.Addr
+	for _, a := range addrs {
+		all = append(all, a.Prefix.Addr())
+	}
+	return all
+}

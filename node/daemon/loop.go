@@ -1,0 +1,134 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/solovip/solovip/internal/boottime"
+	"github.com/solovip/solovip/node"
+)
+
+// loop owns the node: one event at a time, its actions in order, until everything is
+// released after ctx has ended.
+func (d *daemon) loop(ctx context.Context) error {
+	timer, err := boottime.NewTimer()
+	if err != nil {
+		return err
+	}
+	defer timer.Close()
+	if err := d.firstState(ctx); err != nil {
+		return err
+	}
+	d.step(node.Start{})
+	d.notifySystemd(sd.SdNotifyReady)
+	stop := ctx.Done()
+	var limit <-chan time.Time
+	for {
+		if err := timer.Set(d.node.Deadline(boottime.Now())); err != nil {
+			return err
+		}
+		var done bool
+		select {
+		case ev := <-d.events:
+			done = d.step(ev)
+		case <-timer.C:
+			done = d.step(node.Tick{})
+		case reply := <-d.snapshots:
+			reply <- d.node.Snapshot(boottime.Now())
+		case <-d.opt.Reload:
+			done = d.reload()
+		case <-stop:
+			stop = nil
+			d.notifySystemd(sd.SdNotifyStopping)
+			limit = time.After(stopLimit)
+			done = d.step(node.Stop{})
+		case <-limit:
+			return fmt.Errorf("the orderly stop took more than %v: ending with what is held; addresses go by their lifetimes", stopLimit)
+		}
+		if done {
+			return d.finish()
+		}
+	}
+}
+
+// step drives the node with an event, and with the results of what it wants done at
+// once, until nothing is left. It reports whether the node has stopped.
+func (d *daemon) step(ev node.Event) (stopped bool) {
+	queue := []node.Event{ev}
+	for len(queue) > 0 {
+		ev, queue = queue[0], queue[1:]
+		for _, a := range d.node.Step(boottime.Now(), ev) {
+			if _, ok := a.(node.Stopped); ok {
+				stopped = true
+				continue
+			}
+			if result := d.do(a); result != nil {
+				queue = append(queue, result)
+			}
+		}
+	}
+	return stopped
+}
+
+// firstState waits for what the first decision rests on: the links, and one result of each tracked
+// script. Without it a node that cannot serve would begin as one that can.
+func (d *daemon) firstState(ctx context.Context) error {
+	d.startScripts(d.settings.scripts)
+	limit := time.After(d.scripts.firstLimit())
+	for d.scripts.pending() > 0 || !d.linksKnown() {
+		select {
+		case ev := <-d.events:
+			d.step(ev)
+			d.scripts.seen(ev)
+		case reply := <-d.snapshots:
+			reply <- d.node.Snapshot(boottime.Now())
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit:
+			d.log.Warn("starting although not every tracked script has ended", "waiting", d.scripts.pending())
+			return nil
+		}
+	}
+	return nil
+}
+
+// reload reads the configuration again. One that has errors, or that changes what
+// only a restart can, changes nothing.
+func (d *daemon) reload() (stopped bool) {
+	d.notifySystemd(sd.SdNotifyReloading)
+	defer d.notifySystemd(sd.SdNotifyReady)
+	next, err := d.planReload()
+	if err != nil {
+		d.log.Error("reload refused; the running configuration stays", "err", err)
+		return false
+	}
+	d.log.Info("configuration reloaded", "file", d.opt.File)
+	return d.adopt(next)
+}
+
+// finish lets the last scripts and messages out after the node has stopped.
+func (d *daemon) finish() error {
+	d.lanes.drain(lastWords)
+	d.log.Info("stopped")
+	return nil
+}
+
+// lastWords is how long an ending daemon waits for its STOP scripts.
+const lastWords = 10 * time.Second
+
+// tell logs a line of the node's.
+func (d *daemon) tell(t node.Tell) {
+	level := [...]slog.Level{node.Debug: slog.LevelDebug, node.Info: slog.LevelInfo, node.Warning: slog.LevelWarn}[t.Level]
+	var attrs []slog.Attr
+	if t.Claim != "" {
+		attrs = append(attrs, slog.String("claim", t.Claim))
+	}
+	if t.Why != "" {
+		attrs = append(attrs, slog.String("why", t.Why))
+	}
+	d.log.LogAttrs(context.Background(), level, t.Text, attrs...)
+}

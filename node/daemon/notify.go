@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/node"
+)
+
+// notifyLimit bounds a notify script: then its process group is killed, so that the
+// next state can be told.
+const notifyLimit = 30 * time.Second
+
+// notify runs the scripts for a state of an instance or a sync group: first the one of
+// the state, then the general one with keepalived's arguments. Scripts of one
+// name run in the order of their states, each awaited.
+func (d *daemon) notify(a node.Notify) {
+	set, kind := d.instance(a.Name).notify, "INSTANCE"
+	if a.Group {
+		set, kind = d.claim(a.Name).notify, "GROUP"
+	}
+	var cmds [][]string
+	if c := notifyCommand(set, a.State); len(c.Args) > 0 {
+		cmds = append(cmds, c.Args)
+	}
+	if len(set.Any.Args) > 0 {
+		cmds = append(cmds, append(append([]string{}, set.Any.Args...), kind, a.Name, a.State, strconv.Itoa(int(a.Priority))))
+	}
+	env := []string{"SOLOVIP_NAME=" + a.Name, "SOLOVIP_STATE=" + a.State, fmt.Sprintf("SOLOVIP_TOKEN=%d", a.Token)}
+	user := d.settings.config.Global.ScriptUser
+	for _, args := range cmds {
+		run := func(ctx context.Context) {
+			if err := runCommand(ctx, command{args: args, user: user, env: env}, notifyLimit); err != nil {
+				d.log.Warn("notify script", "name", a.Name, "state", a.State, "err", err)
+			}
+		}
+		if !d.lanes.run("notify "+kind+" "+a.Name, run) {
+			d.log.Error("notify script left out: too many wait", "name", a.Name, "state", a.State)
+		}
+	}
+}
+
+func notifyCommand(n config.Notify, state string) config.Command {
+	switch state {
+	case "MASTER":
+		return n.Master
+	case "BACKUP":
+		return n.Backup
+	case "FAULT":
+		return n.Fault
+	case "STOP":
+		return n.Stop
+	}
+	return config.Command{}
+}

@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+)
+
+// store keeps what must survive a crash: the incarnation and the highest token of each
+// claim. Each change is on disk before it counts.
+type store struct {
+	path string
+
+	mu   sync.Mutex // guards data
+	data stored
+}
+
+type stored struct {
+	Incarnation uint64                   `json:"incarnation"`
+	Tokens      map[string]arbiter.Token `json:"tokens"`
+}
+
+// openStore reads the store and begins a new incarnation.
+func openStore(dir string) (*store, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w: name another with --state-dir", err)
+	}
+	s := &store{path: filepath.Join(dir, "node.json"), data: stored{Tokens: map[string]arbiter.Token{}}}
+	text, err := os.ReadFile(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("read the node's state: %w", err)
+	default:
+		if err := json.Unmarshal(text, &s.data); err != nil {
+			return nil, fmt.Errorf("%s does not parse: %w: if no node of the cluster runs, remove it; else set its tokens to what `solovip status` shows on a peer", s.path, err)
+		}
+		if s.data.Tokens == nil {
+			s.data.Tokens = map[string]arbiter.Token{}
+		}
+	}
+	// Wall time may have gone back since the last start; an incarnation must not.
+	s.data.Incarnation = max(s.data.Incarnation+1, uint64(time.Now().UnixNano()))
+	return s, s.write()
+}
+
+func (s *store) incarnation() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.Incarnation
+}
+
+func (s *store) tokens() map[string]arbiter.Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.data.Tokens)
+}
+
+// setToken makes the token durable; it returns when it is on disk.
+func (s *store) setToken(claim string, token arbiter.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data.Tokens[claim] = token
+	return s.write()
+}
+
+// write replaces the file: a crash leaves the old one or the new one, never half of each.
+func (s *store) write() error {
+	text, err := json.MarshalIndent(s.data, "", "\t")
+	if err != nil {
+		return fmt.Errorf("encode the node's state: %w", err)
+	}
+	next := s.path + ".new"
+	if err := writeSynced(next, append(text, '\n')); err != nil {
+		return err
+	}
+	if err := os.Rename(next, s.path); err != nil {
+		return fmt.Errorf("replace the node's state: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(s.path))
+	if err != nil {
+		return fmt.Errorf("sync the state directory: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return fmt.Errorf("write the node's state: %w", err)
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write the node's state: %w", err)
+	}
+	return nil
+}
