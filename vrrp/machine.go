@@ -93,9 +93,6 @@ func (m *Machine) Priority() uint8 { return m.priority }
 // Wants reports whether the machine is BACKUP and has asked to be MASTER.
 func (m *Machine) Wants() bool { return m.want != 0 }
 
-// Fault returns why the node cannot serve, as SetFault said; empty: it can.
-func (m *Machine) Fault() string { return m.fault }
-
 // MasterAddr returns where the last accepted advert came from; the zero Addr: none came.
 func (m *Machine) MasterAddr() netip.Addr { return m.heard.addr }
 

@@ -183,9 +183,6 @@ func TestHeardEvidence(t *testing.T) {
 			t.Errorf("%v: %v %d %v", m.State(), m.MasterAddr(), m.MasterPriority(), m.MasterHeard())
 		}
 	}
-	if m.Fault() != "x" {
-		t.Errorf("fault %q", m.Fault())
-	}
 }
 
 // TestIdleEvents: what a state does not know does nothing in it.
