@@ -10,8 +10,10 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/control"
+	"github.com/solovip/solovip/fencing/gate"
 	"github.com/solovip/solovip/mesh"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
@@ -40,14 +42,16 @@ type daemon struct {
 	node     *node.Node
 	store    *store
 
-	kernel  *vip.Kernel
-	mesh    *mesh.Mesh   // nil without a cluster
-	witness *etcd.Client // nil without a witness
-	adverts map[string]*advertSocket
-	guards  map[string]*guardSet
-	retired map[string]retired // claims that a reload removes or changes, not yet let go
-	lanes   *lanes
-	scripts *scriptRunner
+	kernel      *vip.Kernel
+	mesh        *mesh.Mesh   // nil without a cluster
+	witness     *etcd.Client // nil without a witness
+	adverts     map[string]*advertSocket
+	guards      map[string]*guardSet
+	retired     map[string]retired // claims that a reload removes or changes, not yet let go
+	lanes       *lanes
+	stopScripts context.CancelFunc
+	gate        *gate.Gate       // nil in the modes without a deadline
+	ungated     map[string]error // claims whose gate could not be armed, and why
 
 	events    chan node.Event
 	snapshots chan chan node.Snapshot
@@ -104,6 +108,7 @@ func open(opt Options) (*daemon, error) {
 		adverts:   map[string]*advertSocket{},
 		guards:    map[string]*guardSet{},
 		retired:   map[string]retired{},
+		ungated:   map[string]error{},
 		events:    make(chan node.Event, eventQueue),
 		snapshots: make(chan chan node.Snapshot),
 	}
@@ -128,8 +133,22 @@ func open(opt Options) (*daemon, error) {
 	if err := d.openCluster(); err != nil {
 		return nil, err
 	}
-	d.kernel, err = vip.Open()
-	return d, err
+	if d.kernel, err = vip.Open(); err != nil {
+		return nil, err
+	}
+	return d, d.openGate()
+}
+
+// openGate opens the gate in the modes where a holding has a deadline.
+func (d *daemon) openGate() error {
+	if m := d.settings.node.Mode; m != arbiter.ModeLease && m != arbiter.ModeQuorum {
+		return nil
+	}
+	var err error
+	if d.gate, err = gate.Open("solovip"); err != nil {
+		return fmt.Errorf("mode %v needs the gate, by which the kernel silences a VIP in time: %w: load the module nf_tables, and give this process CAP_NET_ADMIN", d.settings.node.Mode, err)
+	}
+	return nil
 }
 
 // loadConfig reads the configuration and logs its findings.
@@ -203,6 +222,11 @@ func (d *daemon) close() {
 	}
 	if d.witness != nil {
 		d.witness.Close()
+	}
+	if d.gate != nil {
+		if err := d.gate.Close(); err != nil {
+			d.log.Warn("closing the gate: VIPs stay silent until solovip runs again, or `nft delete table inet solovip` and `nft delete table arp solovip`", "err", err)
+		}
 	}
 	if d.kernel != nil {
 		if err := d.kernel.Close(); err != nil {

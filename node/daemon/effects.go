@@ -27,12 +27,18 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.lanes.run("store", func(context.Context) {
 			d.post(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: d.store.setToken(a.Claim, a.Token)})
 		})
-	case node.ArmGate, node.ShutGate:
-		// The gate is part of fencing; until it is there, addresses with lifetimes alone serve.
+	case node.ArmGate:
+		return d.armGate(a)
+	case node.ShutGate:
+		d.shutGate(a.Claim)
 	case node.AddAddresses:
 		return node.AddressesDone{Claim: a.Claim, On: true, Err: d.addAddresses(a)}
 	case node.RemoveAddresses:
-		return node.AddressesDone{Claim: a.Claim, Err: d.removeAddresses(d.claim(a.Claim).addresses)}
+		err := d.removeAddresses(d.claim(a.Claim).addresses)
+		if err == nil {
+			err = d.openForGood(a.Claim)
+		}
+		return node.AddressesDone{Claim: a.Claim, Err: err}
 	case node.Announce:
 		d.announce(a)
 	case node.StartGuards:
@@ -65,9 +71,52 @@ func (d *daemon) do(a node.Action) node.Event {
 	return nil
 }
 
+// armGate lets the claim's addresses through until its deadline. Without that
+// nothing of it is put on.
+func (d *daemon) armGate(a node.ArmGate) node.Event {
+	if d.gate == nil || a.Until.IsZero() {
+		return nil
+	}
+	addrs := vips(d.claim(a.Claim).addresses)
+	err := d.gate.Guard(addrs)
+	if err == nil {
+		err = d.gate.Arm(a.Until, addrs)
+	}
+	delete(d.ungated, a.Claim)
+	if err == nil {
+		return nil
+	}
+	d.ungated[a.Claim] = err
+	return node.AddressesDone{Claim: a.Claim, On: true, Err: fmt.Errorf("arm the gate: %w", err)}
+}
+
+func (d *daemon) shutGate(claim string) {
+	if d.gate == nil {
+		return
+	}
+	if err := d.gate.Shut(vips(d.claim(claim).addresses)); err != nil {
+		d.log.Error("shutting the gate; it shuts by itself at its deadline", "claim", claim, "err", err)
+	}
+}
+
+// openForGood takes the claim's addresses, shown to be off this host, out of the gate:
+// this host is then one among the others that may talk to them.
+func (d *daemon) openForGood(claim string) error {
+	if d.gate == nil {
+		return nil
+	}
+	if err := d.gate.Unguard(vips(d.claim(claim).addresses)); err != nil {
+		return fmt.Errorf("take the addresses out of the gate: %w", err)
+	}
+	return nil
+}
+
 // addAddresses puts the claim's addresses on, or extends them. The deadline is looked at
 // once more before and after: this process may have been frozen since the decision.
 func (d *daemon) addAddresses(a node.AddAddresses) error {
+	if err := d.ungated[a.Claim]; err != nil {
+		return err
+	}
 	set := d.claim(a.Claim)
 	lifetime := set.lifetime
 	if !a.Until.IsZero() {
@@ -156,6 +205,9 @@ func (d *daemon) cleanUp(ctx context.Context) error {
 	for _, name := range sortedKeys(d.settings.claims) {
 		if err := d.removeAddresses(d.settings.claims[name].addresses); err != nil {
 			return fmt.Errorf("claim %s: cleaning up what a former run left: %w", name, err)
+		}
+		if err := d.openForGood(name); err != nil {
+			return fmt.Errorf("claim %s: %w", name, err)
 		}
 		if err := d.openGuards(d.settings.claims[name]).cleanUp(ctx); err != nil {
 			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)

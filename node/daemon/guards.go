@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/coreos/go-systemd/v22/dbus"
+
 	"github.com/solovip/solovip/fencing/guard"
 	"github.com/solovip/solovip/node"
 )
@@ -29,7 +31,7 @@ func (d *daemon) openGuards(set claimSettings) *guardSet {
 		into    *[]*guard.Guard
 	}{{set.guards, &g.only}, {set.always, &g.always}} {
 		for _, cfg := range kind.configs {
-			cfg.RunDir, cfg.Logger = d.opt.RunDir, d.log
+			cfg.RunDir, cfg.Logger, cfg.Units = d.opt.RunDir, d.log, systemdUnits
 			made, err := guard.New(cfg)
 			if err != nil {
 				g.err = errors.Join(g.err, fmt.Errorf("guard %s: %w", cfg.Name, err))
@@ -39,6 +41,15 @@ func (d *daemon) openGuards(set claimSettings) *guardSet {
 		}
 	}
 	return g
+}
+
+// systemdUnits opens a connection to systemd.
+func systemdUnits(ctx context.Context) (guard.Units, error) {
+	conn, err := dbus.NewWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to systemd: %w: is this host run by systemd?", err)
+	}
+	return conn, nil
 }
 
 // cleanUp stops what a former run left of the services that may run only where the

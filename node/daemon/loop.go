@@ -74,22 +74,42 @@ func (d *daemon) step(ev node.Event) (stopped bool) {
 	return stopped
 }
 
-// firstState waits for what the first decision rests on: the links, and one result of each tracked
-// script. Without it a node that cannot serve would begin as one that can.
+// firstState waits for what the first decision rests on: one state of each tracked
+// interface, and one result of each tracked script. Without it a node that cannot
+// serve would begin as one that can.
 func (d *daemon) firstState(ctx context.Context) error {
+	waiting, limit := map[node.Event]bool{}, time.Second
+	for _, s := range d.settings.scripts {
+		waiting[node.Script{Name: s.Name}] = true
+		limit = max(limit, s.Timeout+time.Second)
+	}
+	for _, c := range d.settings.node.Claims {
+		for _, in := range c.Instances {
+			for _, t := range in.Interfaces {
+				waiting[node.Link{Interface: t.Name}] = true
+			}
+		}
+	}
 	d.startScripts(d.settings.scripts)
-	limit := time.After(d.scripts.firstLimit())
-	for d.scripts.pending() > 0 || !d.linksKnown() {
+	enough := time.After(limit)
+	for len(waiting) > 0 {
 		select {
 		case ev := <-d.events:
 			d.step(ev)
-			d.scripts.seen(ev)
+			switch ev := ev.(type) {
+			case node.Script:
+				delete(waiting, node.Script{Name: ev.Name})
+			case node.Link:
+				delete(waiting, node.Link{Interface: ev.Interface})
+			}
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-limit:
-			d.log.Warn("starting although not every tracked script has ended", "waiting", d.scripts.pending())
+		case <-enough:
+			for ev := range waiting {
+				d.log.Warn("starting without a word of it; it counts as down", "waited", limit, "missing", fmt.Sprintf("%+v", ev))
+			}
 			return nil
 		}
 	}

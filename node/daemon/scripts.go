@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -9,47 +10,21 @@ import (
 	"github.com/solovip/solovip/node"
 )
 
-// scriptRunner runs the tracked scripts, each at its interval, and turns their exit
-// statuses into states by rise and fall.
-type scriptRunner struct {
-	first map[string]time.Duration // those without a first result, and their timeouts
-	stop  context.CancelFunc
-}
-
-// startScripts starts the given scripts, instead of any that run.
+// startScripts runs the given scripts, each at its interval, instead of those that run.
 func (d *daemon) startScripts(scripts []config.Script) {
-	if d.scripts != nil {
-		d.scripts.stop()
+	if d.stopScripts != nil {
+		d.stopScripts()
 	}
 	ctx, cancel := context.WithCancel(d.workCtx)
-	r := &scriptRunner{first: map[string]time.Duration{}, stop: cancel}
-	d.scripts = r
+	d.stopScripts = cancel
+	user := d.settings.config.Global.ScriptUser
 	for _, s := range scripts {
-		r.first[s.Name] = s.Timeout
+		s.User = cmp.Or(s.User, user)
 		d.work.Go(func() error {
 			d.watchScript(ctx, s)
 			return nil
 		})
 	}
-}
-
-// pending returns how many scripts have not ended once yet.
-func (r *scriptRunner) pending() int { return len(r.first) }
-
-// seen takes in an event: a script's first result is what the start waits for.
-func (r *scriptRunner) seen(ev node.Event) {
-	if s, ok := ev.(node.Script); ok {
-		delete(r.first, s.Name)
-	}
-}
-
-// firstLimit is how long the start may wait for the first results and the links.
-func (r *scriptRunner) firstLimit() time.Duration {
-	limit := time.Second
-	for _, t := range r.first {
-		limit = max(limit, t+time.Second)
-	}
-	return limit
 }
 
 // watchScript runs one script at its interval until ctx ends. A run that takes longer
@@ -62,7 +37,7 @@ func (d *daemon) watchScript(ctx context.Context, s config.Script) {
 		d.post(node.Script{Name: s.Name, Up: false})
 	}
 	for {
-		err := runCommand(ctx, command{args: s.Command.Args, user: orDefault(s.User, d.settings.config.Global.ScriptUser)}, s.Timeout)
+		err := runCommand(ctx, command{args: s.Command.Args, user: s.User}, s.Timeout)
 		if ctx.Err() != nil {
 			return
 		}
@@ -80,13 +55,6 @@ func (d *daemon) watchScript(ctx context.Context, s config.Script) {
 			return
 		}
 	}
-}
-
-func orDefault(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
 }
 
 // hysteresis turns results into a state: rise successes in a row make it up, fall
