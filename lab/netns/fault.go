@@ -16,13 +16,11 @@ const (
 	meshPort    = 7946
 	witnessPort = 2379
 	vrrpProto   = 112
-
-	arpIn, arpOut = 0, 1 // NF_ARP_IN and NF_ARP_OUT of linux/netfilter_arp.h
 )
 
 // firewall remembers what the lab put into a host's nftables.
 type firewall struct {
-	inet, arp bool
+	inet, link bool
 }
 
 // hook is a place in the kernel where a direction of traffic can be dropped, before any
@@ -32,8 +30,8 @@ type hook struct {
 	name     string
 	hook     *nftables.ChainHook
 	priority *nftables.ChainPriority
-	iface    expr.MetaKey
-	addr     uint32 // where the other side's address is in an IPv4 header
+	iface    expr.MetaKey // inet only: what names the interface
+	addr     uint32       // inet only: where the other side's address is in an IPv4 header
 }
 
 // drop makes the host's firewall drop traffic; peer restricts it to one other host.
@@ -44,10 +42,19 @@ func (h *host) drop(traffic scenario.Traffic, way scenario.Way, peer netip.Addr)
 	}
 	for _, hk := range hooks(traffic, way) {
 		conn.AddTable(hk.table)
-		chain := conn.AddChain(&nftables.Chain{
+		chain := &nftables.Chain{
 			Name: hk.name, Table: hk.table, Type: nftables.ChainTypeFilter, Hooknum: hk.hook, Priority: hk.priority,
-		})
-		for _, match := range hk.matches(traffic) {
+		}
+		matches := [][]expr.Any{isARP()}
+		if hk.table.Family == nftables.TableFamilyINet {
+			h.firewall.inet = true
+			matches = hk.matches(traffic)
+		} else {
+			h.firewall.link = true
+			chain.Device = iface
+		}
+		conn.AddChain(chain)
+		for _, match := range matches {
 			if peer.IsValid() && hk.table.Family == nftables.TableFamilyINet {
 				match = append(match, hk.fromOrTo(peer)...)
 			}
@@ -55,11 +62,6 @@ func (h *host) drop(traffic scenario.Traffic, way scenario.Way, peer netip.Addr)
 				Table: hk.table, Chain: chain,
 				Exprs: append(match, &expr.Verdict{Kind: expr.VerdictDrop}),
 			})
-		}
-		if hk.table.Family == nftables.TableFamilyINet {
-			h.firewall.inet = true
-		} else {
-			h.firewall.arp = true
 		}
 	}
 	if err := conn.Flush(); err != nil {
@@ -77,8 +79,8 @@ func (h *host) allow() error {
 	if h.firewall.inet {
 		conn.DelTable(labTable(nftables.TableFamilyINet))
 	}
-	if h.firewall.arp {
-		conn.DelTable(labTable(nftables.TableFamilyARP))
+	if h.firewall.link {
+		conn.DelTable(labTable(nftables.TableFamilyNetdev))
 	}
 	h.firewall = firewall{}
 	if err := conn.Flush(); err != nil {
@@ -92,7 +94,7 @@ func labTable(family nftables.TableFamily) *nftables.Table {
 }
 
 func hooks(traffic scenario.Traffic, way scenario.Way) []hook {
-	inet, arp := labTable(nftables.TableFamilyINet), labTable(nftables.TableFamilyARP)
+	inet, link := labTable(nftables.TableFamilyINet), labTable(nftables.TableFamilyNetdev)
 	const sourceAddr, destAddr = 12, 16
 	var found []hook
 	if traffic != scenario.ARPTraffic {
@@ -101,9 +103,10 @@ func hooks(traffic scenario.Traffic, way scenario.Way) []hook {
 			hook{inet, "out", nftables.ChainHookOutput, nftables.ChainPriorityConntrackDefrag, expr.MetaKeyOIFNAME, destAddr})
 	}
 	if traffic == scenario.ARPTraffic || traffic == scenario.AllTraffic {
+		// Not in the arp family, which daemons' packet sockets bypass.
 		found = append(found,
-			hook{arp, "in", nftables.ChainHookRef(arpIn), nftables.ChainPriorityFilter, expr.MetaKeyIIFNAME, 0},
-			hook{arp, "out", nftables.ChainHookRef(arpOut), nftables.ChainPriorityFilter, expr.MetaKeyOIFNAME, 0})
+			hook{table: link, name: "in", hook: nftables.ChainHookIngress, priority: nftables.ChainPriorityFilter},
+			hook{table: link, name: "out", hook: nftables.ChainHookEgress, priority: nftables.ChainPriorityFilter})
 	}
 	if way == scenario.Both {
 		return found
@@ -117,7 +120,14 @@ func hooks(traffic scenario.Traffic, way scenario.Way) []hook {
 	return one
 }
 
-// matches returns the conditions of one rule each that together select the traffic.
+func isARP() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(unix.ETH_P_ARP)},
+	}
+}
+
+// matches returns the conditions of one rule each that together select IP traffic.
 func (hk hook) matches(traffic scenario.Traffic) [][]expr.Any {
 	switch traffic {
 	case scenario.VRRPAdverts:
@@ -126,13 +136,14 @@ func (hk hook) matches(traffic scenario.Traffic) [][]expr.Any {
 		return append(port(unix.IPPROTO_TCP, meshPort), port(unix.IPPROTO_UDP, meshPort)...)
 	case scenario.WitnessTraffic:
 		return port(unix.IPPROTO_TCP, witnessPort)
-	case scenario.IPTraffic, scenario.ARPTraffic, scenario.AllTraffic:
+	case scenario.IPTraffic, scenario.AllTraffic:
 		loopback := make([]byte, unix.IFNAMSIZ)
 		copy(loopback, "lo")
 		return [][]expr.Any{{
 			&expr.Meta{Key: hk.iface, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: loopback},
 		}}
+	case scenario.ARPTraffic:
 	}
 	return nil
 }

@@ -208,7 +208,7 @@ func (h *host) setPort(up bool) error {
 }
 
 // powerOff takes the host away: nothing leaves it any more, then nothing runs on it, and
-// its kernel has nothing up.
+// its kernel has forgotten what daemons gave it.
 func (h *host) powerOff() error {
 	if err := h.setPort(false); err != nil {
 		return err
@@ -221,7 +221,22 @@ func (h *host) powerOff() error {
 		if err != nil {
 			return fmt.Errorf("find %s of %s: %w", iface, h.Name, err)
 		}
-		return netlink.LinkSetDown(link)
+		if err := netlink.LinkSetDown(link); err != nil {
+			return fmt.Errorf("set %s of %s down: %w", iface, h.Name, err)
+		}
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+		if err != nil {
+			return fmt.Errorf("list the addresses of %s: %w", h.Name, err)
+		}
+		for _, addr := range addrs {
+			if addr.IP.Equal(h.Addr.AsSlice()) {
+				continue
+			}
+			if err := netlink.AddrDel(link, &addr); err != nil {
+				return fmt.Errorf("forget %v on %s: %w", addr.IP, h.Name, err)
+			}
+		}
+		return nil
 	})
 }
 

@@ -1,0 +1,250 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/lab/scenario"
+)
+
+// probes are what a fault may let through or not. Each sends one thing from one host to
+// another and reports whether it arrived.
+var probes = []struct {
+	name string
+	pass func(t *testing.T, from, to *host) bool
+}{
+	{"vrrp", func(t *testing.T, from, to *host) bool { return datagram(t, "ip4:112", 0, from, to) }},
+	{"mesh", func(t *testing.T, from, to *host) bool { return datagram(t, "udp4", meshPort, from, to) }},
+	{"other", func(t *testing.T, from, to *host) bool { return datagram(t, "udp4", 9999, from, to) }},
+	{"witness", connects},
+	{"arp", answersARP},
+}
+
+// Every kind of fault stops what it should, the way it should, and nothing else; and it
+// ends. The traffic is looked at between n1, which has the fault, and n2.
+func TestFaultsStopWhatTheyShould(t *testing.T) {
+	tests := []struct {
+		name    string
+		step    scenario.Step
+		in, out string // what still arrives at n1, and from n1
+	}{
+		{"nothing", scenario.Step{}, "vrrp mesh other witness arp", "vrrp mesh other witness arp"},
+		{"vrrp", scenario.Step{Traffic: scenario.VRRPAdverts}, "mesh other witness arp", "mesh other witness arp"},
+		{"vrrp in", scenario.Step{Traffic: scenario.VRRPAdverts, Way: scenario.In}, "mesh other witness arp", "vrrp mesh other witness arp"},
+		{"vrrp out", scenario.Step{Traffic: scenario.VRRPAdverts, Way: scenario.Out}, "vrrp mesh other witness arp", "mesh other witness arp"},
+		{"vrrp of a stranger", scenario.Step{Traffic: scenario.VRRPAdverts, Peer: "w1"}, "vrrp mesh other witness arp", "vrrp mesh other witness arp"},
+		{"mesh with n2", scenario.Step{Traffic: scenario.MeshTraffic, Peer: "n2"}, "vrrp other witness arp", "vrrp other witness arp"},
+		{"witness", scenario.Step{Traffic: scenario.WitnessTraffic}, "vrrp mesh other arp", "vrrp mesh other arp"},
+		// An answer is needed to connect, and to learn a hardware address.
+		{"all ip", scenario.Step{Traffic: scenario.IPTraffic}, "arp", "arp"},
+		{"all ip in", scenario.Step{Traffic: scenario.IPTraffic, Way: scenario.In}, "arp", "vrrp mesh other arp"},
+		{"arp", scenario.Step{Traffic: scenario.ARPTraffic}, "", ""},
+		{"everything", scenario.Step{Traffic: scenario.AllTraffic}, "", ""},
+	}
+	inPrivateNetwork(t, func(n *network) {
+		n1, n2 := n.hosts["n1"], n.hosts["n2"]
+		for _, tt := range tests {
+			if tt.step.Traffic != "" {
+				var peer netip.Addr
+				if tt.step.Peer != "" {
+					peer = n.hosts[tt.step.Peer].Addr
+				}
+				if err := n1.drop(tt.step.Traffic, tt.step.Way, peer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			forget(t, n1, n2)
+			if in := passing(t, n2, n1); in != tt.in {
+				t.Errorf("%s: to n1 come %q, want %q", tt.name, in, tt.in)
+			}
+			forget(t, n1, n2)
+			if out := passing(t, n1, n2); out != tt.out {
+				t.Errorf("%s: from n1 come %q, want %q", tt.name, out, tt.out)
+			}
+			if err := n1.allow(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestSwitchFaults(t *testing.T) {
+	all := "vrrp mesh other witness arp"
+	inPrivateNetwork(t, func(n *network) {
+		n1, n2, w1 := n.hosts["n1"], n.hosts["n2"], n.hosts["w1"]
+		check := func(what string, from, to *host, want string) {
+			t.Helper()
+			forget(t, from, to)
+			if got := passing(t, from, to); got != want {
+				t.Errorf("%s: from %s to %s come %q, want %q", what, from.Name, to.Name, got, want)
+			}
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(n.setIsolated(true, "n1", "n2"))
+		check("cut", n1, n2, "")
+		check("cut", n2, n1, "")
+		check("cut", n1, w1, all)
+		check("cut", w1, n2, all)
+		must(n.setIsolated(false, "n1", "n2"))
+		check("joined", n1, n2, all)
+		must(n1.setPort(false))
+		check("unplugged", n1, w1, "")
+		must(n1.setPort(true))
+		check("plugged", n1, w1, all)
+	})
+}
+
+// inPrivateNetwork calls f with the usual hosts wired up, on a thread in a fresh network
+// namespace, which plays the switch.
+func inPrivateNetwork(t *testing.T, f func(*network)) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+	err := onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		n, err := newNetwork(scenario.TwoNodes(), netip.MustParsePrefix("10.77.0.100/24"))
+		if err != nil {
+			return err
+		}
+		defer n.close()
+		f(n)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func passing(t *testing.T, from, to *host) string {
+	t.Helper()
+	names := ""
+	for _, p := range probes {
+		if p.pass(t, from, to) {
+			names += " " + p.name
+		}
+	}
+	return names[min(1, len(names)):]
+}
+
+// brief is how long a probe may take; on a machine of one's own it takes microseconds.
+const brief = 150 * time.Millisecond
+
+// datagram sends one datagram and reports whether it arrived.
+func datagram(t *testing.T, proto string, port int, from, to *host) bool {
+	t.Helper()
+	address := func(h *host, port int) string {
+		if proto == "udp4" {
+			return fmt.Sprintf("%v:%d", h.Addr, port)
+		}
+		return h.Addr.String()
+	}
+	var receiver net.PacketConn
+	inside(t, to, func() (err error) {
+		receiver, err = net.ListenPacket(proto, address(to, port))
+		return err
+	})
+	defer receiver.Close()
+	inside(t, from, func() error {
+		sender, err := net.Dial(proto, address(to, port))
+		if err != nil {
+			return err
+		}
+		defer sender.Close()
+		_, _ = sender.Write([]byte("hello")) // a firewall's refusal shows by what arrives
+		return nil
+	})
+	if err := receiver.SetReadDeadline(time.Now().Add(brief)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := receiver.ReadFrom(make([]byte, 64))
+	return err == nil
+}
+
+// connects opens a TCP connection to the witness's port.
+func connects(t *testing.T, from, to *host) bool {
+	t.Helper()
+	var listener net.Listener
+	inside(t, to, func() (err error) {
+		listener, err = net.Listen("tcp4", fmt.Sprintf("%v:%d", to.Addr, witnessPort))
+		return err
+	})
+	defer listener.Close()
+	ok := false
+	inside(t, from, func() error {
+		conn, err := net.DialTimeout("tcp4", listener.Addr().String(), brief)
+		if err == nil {
+			ok = true
+			return conn.Close()
+		}
+		return nil
+	})
+	return ok
+}
+
+// answersARP asks for a host's own address as the oracle asks for the VIP.
+func answersARP(t *testing.T, from, to *host) bool {
+	t.Helper()
+	var voice *arpVoice
+	inside(t, from, func() (err error) {
+		voice, err = newARPVoice(netip.MustParseAddr("10.77.0.51"), to.Addr)
+		return err
+	})
+	defer voice.conn.Close()
+	voice.nodeOf = func(mac net.HardwareAddr) string { return mac.String() }
+	voice.announce = func(string) {}
+	const number = 0x01020304
+	voice.ask(number)
+	seq, node, err := voice.listen(time.Now().Add(brief))
+	return err == nil && seq == number && node == to.mac.String()
+}
+
+// forget empties the hosts' ARP caches, so that one probe does not help the next.
+func forget(t *testing.T, hosts ...*host) {
+	t.Helper()
+	for _, h := range hosts {
+		inside(t, h, func() error { return flushNeighbours() })
+	}
+}
+
+func inside(t *testing.T, h *host, f func() error) {
+	t.Helper()
+	if err := h.inside(f); err != nil {
+		t.Fatalf("%s: %v", h.Name, err)
+	}
+}
+
+func flushNeighbours() error {
+	link, err := netlink.LinkByName(iface)
+	if err != nil {
+		return err
+	}
+	neighbours, err := netlink.NeighList(link.Attrs().Index, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbours {
+		if err := netlink.NeighDel(&n); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}

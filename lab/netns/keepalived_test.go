@@ -1,0 +1,63 @@
+package netns_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// The lab must see two holders where there are two, or its zero means nothing.
+func TestKeepalivedSplitsWhenVRRPIsBlocked(t *testing.T) {
+	needKeepalived(t)
+	t.Parallel()
+	f := play(t, shipped(t, "vrrp-blocked"), scenario.Keepalived, "").Figures
+	// The other node waits for 3.6 s of the 8, and gives up within an advert of the end.
+	for name, two := range map[string]time.Duration{
+		"answering": f.TwoAnswering, "addressed": f.TwoAddressed, "serving": f.TwoServing,
+	} {
+		if two < 4*time.Second || two > 7*time.Second {
+			t.Errorf("two %s for %v, want between 4s and 7s", name, two)
+		}
+	}
+}
+
+func TestKeepalivedTakesOverAfterPowerOff(t *testing.T) {
+	needKeepalived(t)
+	t.Parallel()
+	f := play(t, shipped(t, "power-off"), scenario.Keepalived, "").Figures
+	if len(f.Takeovers) != 1 {
+		t.Fatalf("%d take-overs", len(f.Takeovers))
+	}
+	// 3.61 s from the last advert (RFC 9568, section 6.1), which came up to 1 s before.
+	took := f.Takeovers[0]
+	if took.To != "n2" || took.ARP < 2600*time.Millisecond || took.ARP > 3900*time.Millisecond {
+		t.Errorf("%s answered after %v", took.To, took.ARP)
+	}
+	if took.Service < took.ARP || took.Service > took.ARP+time.Second {
+		t.Errorf("service after %v, ARP after %v", took.Service, took.ARP)
+	}
+}
+
+// What a daemon cannot do when it is killed or frozen, keepalived does not do: the lab
+// must be able to tell.
+func TestKeepalivedSplitsWhenItsDaemonCannotAct(t *testing.T) {
+	needKeepalived(t)
+	for name, fault := range map[string]scenario.Verb{"killed": scenario.Kill, "frozen": scenario.Freeze} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := shipped(t, "power-off")
+			s.Name = name
+			s.Steps = append(s.Steps[:3:3],
+				scenario.Step{Do: fault, Host: "n1"},
+				scenario.Step{Do: scenario.Await, Event: scenario.Answers, Host: "n2", Within: 10 * time.Second},
+				scenario.Step{Do: scenario.Hold, For: 2 * time.Second},
+			)
+			s.Expect = map[scenario.System]verify.Expect{
+				scenario.Keepalived: {TwoAtLeast: 1500 * time.Millisecond, TwoAtMost: time.Hour, Holder: "n1 and n2"},
+			}
+			play(t, s, scenario.Keepalived, "")
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package netns_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/solovip/solovip/lab"
+	"github.com/solovip/solovip/lab/netns"
+	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// TestMain makes the test binary a binary of the lab, as runs start their own again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "lab" {
+		app := &cli.App{Name: "lab.test", Commands: []*cli.Command{lab.Command()}}
+		if err := app.Run(os.Args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// unavailable skips the test, unless in CI, where everything has to be there.
+func unavailable(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+func needKeepalived(t *testing.T) {
+	t.Helper()
+	if _, err := netns.KeepalivedPath(); err != nil {
+		unavailable(t, "%v", err)
+	}
+}
+
+// play runs a scenario and judges it by what it expects of the system. A run in which
+// the machine held the lab up proves nothing and is repeated.
+func play(t *testing.T, s scenario.Scenario, system scenario.System, solovip string) verify.Verdict {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	const attempts = 4
+	for range attempts {
+		job := netns.Job{Scenario: s, System: system, Solovip: solovip, Lab: self}
+		result, err := netns.Run(ctx, job, func(verify.Mark) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := verify.Judge(result.History, s.Expect[system])
+		if v.Inconclusive {
+			t.Logf("held up for %v, once more", v.Figures.Blind)
+			continue
+		}
+		t.Log(v)
+		if !v.Pass() {
+			t.Errorf("%q", v.Failures)
+			for _, m := range result.History.Marks {
+				t.Logf("%8.3f s %s: %s", m.At.Seconds(), m.Kind, m.Text)
+			}
+			for _, log := range result.Logs {
+				for _, line := range log.Tail {
+					t.Logf("%s: %s", log.Host, line)
+				}
+			}
+		}
+		return v
+	}
+	t.Fatalf("the machine held the lab up %d times", attempts)
+	return verify.Verdict{}
+}
+
+func shipped(t *testing.T, name string) scenario.Scenario {
+	t.Helper()
+	s, ok := scenario.Find(name)
+	if !ok {
+		t.Fatalf("no scenario %q is shipped", name)
+	}
+	return s
+}
