@@ -37,6 +37,7 @@ func (c *Client) Do(ctx context.Context, s witness.Swap) (witness.Outcome, error
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req := c.request(s)
+	var why error // that it was not sent; the last reason that is more than "time is up"
 	for tried := 1; ; tried++ {
 		e, index, _ := c.endpoint()
 		c.connect(ctx, e, tried)
@@ -47,16 +48,28 @@ func (c *Client) Do(ctx context.Context, s witness.Swap) (witness.Outcome, error
 		if tryNext(err) {
 			c.leave(index)
 		}
-		if closed := status.Code(err) == codes.Canceled; sent || closed || ctx.Err() != nil {
-			return witness.Outcome{}, explain(e.url, err, sent, time.Since(start))
+		if sent {
+			return witness.Outcome{}, explain(e.url, err, true, time.Since(start))
 		}
-		if tried%len(c.endpoints) == 0 {
-			select {
-			case <-ctx.Done():
-				return witness.Outcome{}, explain(e.url, err, false, time.Since(start))
-			case <-time.After(roundPause):
-			}
+		if why == nil || status.Code(err) != codes.DeadlineExceeded {
+			why = explain(e.url, err, false, 0)
 		}
+		if status.Code(err) == codes.Canceled || !c.pause(ctx, tried) {
+			return witness.Outcome{}, why
+		}
+	}
+}
+
+// pause waits a little when every endpoint has been tried, and returns false when the time is up.
+func (c *Client) pause(ctx context.Context, tried int) bool {
+	if tried%len(c.endpoints) != 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(roundPause):
+		return true
 	}
 }
 

@@ -70,7 +70,7 @@ func TestDroppedPackets(t *testing.T) {
 	tool(t, "nft", "add table inet t")
 	// On input: a packet that is dropped on output is an error to its sender.
 	tool(t, "nft", "add chain inet t c { type filter hook input priority 0 ; }")
-	for _, outage := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
+	for _, outage := range []time.Duration{300 * time.Millisecond, 3300 * time.Millisecond} {
 		t.Run(outage.String(), func(t *testing.T) {
 			c := client(t, etcd.Config{Endpoints: cfg.ListenClient, Timeout: timeout})
 			recovered(t, c)
@@ -87,8 +87,9 @@ func TestDroppedPackets(t *testing.T) {
 			tool(t, "nft", "flush chain inet t c")
 			took := recovered(t, c)
 			t.Logf("answered %v after packets got through again", took)
-			if took > 1200*time.Millisecond {
-				t.Errorf("answered %v after packets got through again, want about a second at most", took)
+			// Left to itself the kernel repeats what was lost 0.2, 0.6, 1.4, 3 and 6.2 s later.
+			if took > recovery {
+				t.Errorf("answered %v after packets got through again, want at most %v", took, recovery)
 			}
 		})
 	}

@@ -32,6 +32,7 @@ var remedies = []struct{ has, say string }{
 	{"certificate is valid for", "the witness's certificate must name the address that endpoints has"},
 	{"cannot validate certificate for", "the witness's certificate must name the address that endpoints has"},
 	{"certificate has expired or is not yet valid", "renew the certificate, or set the clock"},
+	{"expired certificate", "renew this node's cert_file, or set the witness's clock"},
 	{"certificate required", "the witness wants a certificate from this node: give cert_file and cert_key_file"},
 	{"bad certificate", "the witness does not accept this node's certificate: it must be signed by the witness's ca_file"},
 	{"unknown certificate authority", "the witness does not accept this node's certificate: it must be signed by the witness's ca_file"},

@@ -50,7 +50,7 @@ func TestNewWhileWitnessIsDown(t *testing.T) {
 // A witness that takes what is sent and says nothing: the caller's time is kept, nothing
 // is said for certain, and it goes on at once when the answers flow again.
 func TestFrozenWitness(t *testing.T) {
-	const timeout = 200 * time.Millisecond
+	const timeout = 500 * time.Millisecond
 	u, _ := serveNew(t)
 	p := newProxy(t, u)
 	c := client(t, etcd.Config{Endpoints: []string{p.url}, Timeout: timeout})
@@ -67,8 +67,8 @@ func TestFrozenWitness(t *testing.T) {
 		t.Errorf("Do = %v after %v: the caller's deadline does not count", err, time.Since(start))
 	}
 	thaw()
-	if took := recovered(t, c); took > time.Second {
-		t.Errorf("answered %v after the freeze, want about a second at most", took)
+	if took := recovered(t, c); took > recovery {
+		t.Errorf("answered %v after the freeze, want at most %v", took, recovery)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestSilentAtConnect(t *testing.T) {
 
 // One of several endpoints is dead: the same call must get through to another.
 func TestFailOver(t *testing.T) {
-	const timeout = 600 * time.Millisecond
+	const timeout = 1200 * time.Millisecond
 	u, _ := serveNew(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -124,7 +124,7 @@ func TestFailOver(t *testing.T) {
 // The endpoint in use falls silent in the middle: that one call is in doubt and goes
 // nowhere else, the next one is answered by the other endpoint.
 func TestFailOverInUse(t *testing.T) {
-	const timeout = 200 * time.Millisecond
+	const timeout = 500 * time.Millisecond
 	u, _ := serveNew(t)
 	a, b := newProxy(t, u), newProxy(t, u)
 	c := client(t, etcd.Config{Endpoints: []string{a.url, b.url}, Timeout: timeout})
@@ -150,6 +150,7 @@ func TestFailOverInUse(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	u, _ := serveNew(t)
 	c := client(t, etcd.Config{Endpoints: []string{u}})
+	do(t, c, witness.Swap{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Do(ctx, renew("lb01", 0, 1)); !errors.Is(err, etcd.ErrRefused) {

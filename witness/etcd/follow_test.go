@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"testing"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 // What was compacted away cannot be told any more: the watch has to end, so that Watch reads
 // everything anew, and must not wait for changes as if it had missed none.
 func TestFollowCompacted(t *testing.T) {
-	const u = "http://127.0.0.1:23799"
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := "http://" + l.Addr().String()
+	_ = l.Close()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s, err := server.New(server.Config{Name: "w1", Cluster: "edge", DataDir: t.TempDir(), ListenClient: []string{u}, Logger: log})
 	if err != nil {
@@ -30,7 +36,7 @@ func TestFollowCompacted(t *testing.T) {
 		<-served
 	})
 	<-ready
-	c, err := New(Config{Endpoints: []string{u}, Cluster: "edge", Timeout: 5 * time.Second, Logger: log})
+	c, err := New(Config{Endpoints: []string{u}, Cluster: "edge", Timeout: 20 * time.Second, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,10 @@ const (
 	// patience is how long a test waits for what must happen.
 	patience = 20 * time.Second
 	// slack is how much later than its deadline a call may return on a busy machine.
-	slack = 100 * time.Millisecond
+	slack = 300 * time.Millisecond
+	// recovery is how long after the end of an outage the first answer may come. A second is aimed
+	// at; a busy machine with a slow disk gets two.
+	recovery = 2 * time.Second
 )
 
 // logs is a log that tests can read while it is being written.
@@ -99,7 +102,7 @@ func client(t testing.TB, cfg etcd.Config) *etcd.Client {
 		cfg.Cluster = "edge"
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Second
+		cfg.Timeout = patience
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = (&logs{}).logger()

@@ -155,7 +155,7 @@ func TestWatchAgain(t *testing.T) {
 	t.Run("endpoint silent", func(t *testing.T) {
 		u, _ := serveNew(t)
 		p := newProxy(t, u)
-		c := client(t, etcd.Config{Endpoints: []string{p.url, u}, Timeout: 200 * time.Millisecond})
+		c := client(t, etcd.Config{Endpoints: []string{p.url, u}, Timeout: 500 * time.Millisecond})
 		seen := watch(t, c)
 		complete(t, seen)
 		settled(t, c, seen)

@@ -15,6 +15,7 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
 )
 
 // Listeners returns those of the endpoints that are at one of the host's addresses: where
@@ -139,6 +140,11 @@ func (s *Server) etcdConfig() *embed.Config {
 	c.MaxTxnOps = 1024 // a node may renew, take and release many claims at once
 	c.AuthToken = ""   // no passwords: TLS only
 
+	c.ServiceRegister = func(g *grpc.Server) {
+		s.mu.Lock()
+		s.grpc = append(s.grpc, g)
+		s.mu.Unlock()
+	}
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(s.zapLogger())
 	return c
 }

@@ -146,9 +146,27 @@ func TestRestartFreesSpace(t *testing.T) {
 	}
 }
 
-func TestStopsAtOnce(t *testing.T) {
+func TestStopsBeforeReady(t *testing.T) {
 	for range 5 {
 		cfg := config(t, &logs{})
 		run(t, cfg).halt(t)
+	}
+}
+
+// While it stops it answers nobody, so it must not wait for its clients to go.
+func TestStopsWithWatchers(t *testing.T) {
+	cfg := config(t, &logs{})
+	r := run(t, cfg)
+	r.waitReady(t)
+	c := dial(t, cfg.ListenClient[0])
+	events := c.Watch(within(t), "k")
+	if _, err := c.Put(within(t), "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	<-events
+	start := time.Now()
+	r.halt(t)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("stopped after %v", took)
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
 )
 
 // Config says what to serve, where, and from which directory.
@@ -60,6 +62,8 @@ type Server struct {
 	fatal chan error // etcd's log.Fatal and log.Panic; the first one counts
 
 	stopping atomic.Bool
+	mu       sync.Mutex     // guards grpc
+	grpc     []*grpc.Server // one for each URL, once they serve
 }
 
 // New checks the configuration and its files. It starts nothing.
@@ -111,14 +115,25 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	if errors.Is(err, errDamaged) {
 		return err // a goroutine of etcd's ended in the middle: to stop would wait for it for ever
 	}
+	s.stop(e)
+	return err
+}
+
+// stop ends etcd without the two waits that Close has: for being ready, and 5 s for
+// clients to end their watches, while it answers nobody.
+func (s *Server) stop(e *embed.Etcd) {
 	s.stopping.Store(true)
 	select {
 	case <-e.Server.ReadyNotify():
 	default:
-		e.Server.Stop() // or Close waits for it to be ready
+		e.Server.Stop()
 	}
+	s.mu.Lock()
+	for _, g := range s.grpc {
+		g.Stop()
+	}
+	s.mu.Unlock()
 	e.Close()
-	return err
 }
 
 // serve waits until the witness answers, and then until ctx or etcd ends.
