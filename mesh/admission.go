@@ -125,7 +125,11 @@ func (a *admission) packet(b []byte, from netip.Addr) ([]byte, bool) {
 // caller has set a deadline, and closes conn when there is none returned.
 func (a *admission) stream(conn net.Conn, from netip.Addr) (net.Conn, bool) {
 	labelled, label, err := memberlist.RemoveLabelHeaderFromStream(conn)
-	if err != nil || label != a.label {
+	if err != nil || labelled == conn { // broken off, or nothing said at all: a lost packet, a port scan
+		a.counts.refused.Add(1)
+		return nil, false
+	}
+	if label != a.label {
 		a.refuseCluster(from, label)
 		return nil, false
 	}

@@ -85,6 +85,32 @@ func TestInsecureClusterKnowsPeersByAddress(t *testing.T) {
 	eventually(t, "the forged packet counted", func() bool { return both[0].Counts().NotMember == 1 })
 }
 
+// A connection that is opened and closed, or breaks off, is a lost packet or a probe
+// of the port: nothing to warn of.
+func TestEmptyStreamIsNotLogged(t *testing.T) {
+	peers, port := loopbackPeers(t, "lb01", "lb02")
+	lb01 := start(t, configOf(peers, port, 0))
+	var d net.Dialer
+	d.LocalAddr = &net.TCPAddr{IP: peers[1].Addr.AsSlice()}
+	eventually(t, "it listens", func() bool {
+		conn, err := d.Dial("tcp", lb01.cfg.Bind.String())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	conn, err := d.Dial("tcp", lb01.cfg.Bind.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = conn.Write([]byte("\xf4\x04ed")) // counted below, or not
+	conn.Close()
+	eventually(t, "both are counted", func() bool { return lb01.Counts().Refused == 2 })
+	if strings.Contains(lb01.logged(), "dropped") {
+		t.Errorf("logged:\n%s", lb01.logged())
+	}
+}
+
 // garbage returns bytes that begin as those of a real packet or stream do.
 func garbage(random *rand.Rand) []byte {
 	b := make([]byte, random.IntN(1500))
