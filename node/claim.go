@@ -79,7 +79,7 @@ func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
 		ic.VRRP.ByPermission = n.permits()
 		m, err := vrrp.New(ic.VRRP)
 		if err != nil {
-			return nil, fmt.Errorf("instance %s: %w", ic.VRRP.Name, err)
+			return nil, err // it names the instance
 		}
 		c.instances = append(c.instances, &instance{claim: c, cfg: ic, machine: m})
 	}

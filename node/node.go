@@ -172,7 +172,7 @@ func (n *Node) drive(now time.Time, in *instance, ev vrrp.Event) {
 		case vrrp.Changed:
 			n.changed(now, in, a)
 		case vrrp.Discarded:
-			n.tell(Warning, in.name(), "advert discarded", a.Why)
+			n.tell(Warning, in.name(), "advert discarded", fmt.Sprintf("from %v: %s", a.Source, a.Why))
 		}
 	}
 }

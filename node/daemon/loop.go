@@ -36,7 +36,8 @@ func (d *daemon) loop(ctx context.Context) error {
 		case ev := <-d.events:
 			done = d.step(ev)
 		case <-timer.C:
-			done = d.step(node.Tick{})
+			// After a freeze adverts are waiting: they come before the time that has passed.
+			done = d.drain() || d.step(node.Tick{})
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
 		case <-d.opt.Reload:
@@ -53,6 +54,21 @@ func (d *daemon) loop(ctx context.Context) error {
 			return d.finish()
 		}
 	}
+}
+
+// drain steps through the events that are waiting, eventQueue at the most.
+func (d *daemon) drain() (stopped bool) {
+	for range eventQueue {
+		select {
+		case ev := <-d.events:
+			if d.step(ev) {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 // step drives the node with an event, and with the results of what it wants done at
