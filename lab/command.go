@@ -27,15 +27,13 @@ const (
 	exitBroken = 2 // the lab itself could not run
 )
 
-// Command returns the lab command with its sub-commands. Two of them are hidden: with
-// them the lab calls its own binary, so they belong to every binary that has the others.
+// Command returns the lab command with its sub-commands. Some are hidden: with them the
+// lab calls its own binary, so they belong to every binary that has the others.
 func Command() *cli.Command {
 	return &cli.Command{
-		Name:  "lab",
-		Usage: "play split-brain scenarios on real daemons, without root, and judge them from outside",
-		Subcommands: []*cli.Command{
-			listCommand(), runCommand(), demoCommand(), stageCommand(), serviceCommand(),
-		},
+		Name:        "lab",
+		Usage:       "play split-brain scenarios on real daemons, without root, and judge them from outside",
+		Subcommands: append([]*cli.Command{listCommand(), runCommand(), demoCommand()}, helperCommands()...),
 	}
 }
 
@@ -84,11 +82,7 @@ func runCommand() *cli.Command {
 
 // plan turns the arguments into the runs to make.
 func plan(c *cli.Context) (program, error) {
-	names, err := lateFlags(c)
-	if err != nil {
-		return program{}, err
-	}
-	chosen, err := choose(names, c.Bool("all"))
+	chosen, err := choose(c.Args().Slice(), c.Bool("all"))
 	if err != nil {
 		return program{}, err
 	}
@@ -111,40 +105,6 @@ func plan(c *cli.Context) (program, error) {
 		}
 	}
 	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
-}
-
-// lateFlags applies the flags that stand behind the first argument, where the flag
-// library takes everything for arguments, and returns the arguments proper.
-func lateFlags(c *cli.Context) (names []string, err error) {
-	rest := c.Args().Slice()
-	for len(rest) > 0 {
-		word := rest[0]
-		rest = rest[1:]
-		flag, isFlag := strings.CutPrefix(word, "-")
-		if !isFlag {
-			names = append(names, word)
-			continue
-		}
-		name, value, hasValue := strings.Cut(strings.TrimPrefix(flag, "-"), "=")
-		at := slices.IndexFunc(c.Command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
-		if at < 0 {
-			return nil, fmt.Errorf("unknown flag %s", word)
-		}
-		_, isBool := c.Command.Flags[at].(*cli.BoolFlag)
-		switch {
-		case hasValue:
-		case isBool:
-			value = "true"
-		case len(rest) == 0:
-			return nil, fmt.Errorf("flag %s needs a value", word)
-		default:
-			value, rest = rest[0], rest[1:]
-		}
-		if err := c.Set(name, value); err != nil {
-			return nil, fmt.Errorf("flag %s: %w", word, err)
-		}
-	}
-	return names, nil
 }
 
 func choose(names []string, all bool) ([]scenario.Scenario, error) {
@@ -195,48 +155,21 @@ func perform(c *cli.Context, p program, asJSON bool) error {
 	return nil
 }
 
-func stageCommand() *cli.Command {
-	return &cli.Command{
-		Name:   netns.StageArgs()[1],
-		Usage:  "the inside of a run; started by lab run",
-		Hidden: true,
-		Action: func(c *cli.Context) error { return netns.Stage(c.App.Reader, c.App.Writer) },
+// helperCommands are those by which a run calls this binary again.
+func helperCommands() []*cli.Command {
+	var commands []*cli.Command
+	for _, name := range netns.Helpers() {
+		commands = append(commands, &cli.Command{
+			Name:            name,
+			Usage:           "for the lab's own use",
+			Hidden:          true,
+			SkipFlagParsing: true,
+			Action: func(c *cli.Context) error {
+				return netns.Helper(c.Context, append([]string{name}, c.Args().Slice()...), c.App.Reader, c.App.Writer)
+			},
+		})
 	}
-}
-
-func serviceCommand() *cli.Command {
-	flags := []cli.Flag{
-		&cli.StringFlag{Name: "node", Required: true},
-		&cli.StringFlag{Name: "dir", Required: true},
-		&cli.StringFlag{Name: "report", Required: true},
-	}
-	verb := func(name string, do func(*cli.Context, netns.Service) error) *cli.Command {
-		return &cli.Command{Name: name, Flags: flags, Action: func(c *cli.Context) error {
-			return do(c, netns.Service{Node: c.String("node"), Dir: c.String("dir"), Report: c.String("report")})
-		}}
-	}
-	return &cli.Command{
-		Name:   "service",
-		Usage:  "the guarded service of a run; started by the system under test",
-		Hidden: true,
-		Subcommands: []*cli.Command{
-			verb("start", func(_ *cli.Context, s netns.Service) error {
-				self, err := os.Executable()
-				if err != nil {
-					return err
-				}
-				return s.Start(self)
-			}),
-			verb("stop", func(_ *cli.Context, s netns.Service) error { return s.Stop() }),
-			verb("status", func(_ *cli.Context, s netns.Service) error { return s.Status() }),
-			verb("run", func(c *cli.Context, s netns.Service) error {
-				ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM)
-				defer stop()
-				const started = 3 // the first descriptor after the standard ones
-				return s.Run(ctx, os.NewFile(started, "started"))
-			}),
-		},
-	}
+	return commands
 }
 
 func isTerminal(w io.Writer) bool {

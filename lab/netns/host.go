@@ -188,7 +188,7 @@ func namespacePIDs(status string) ([]int, error) {
 // isService reports whether the process is the guarded service and not a daemon.
 func isService(procDir string) bool {
 	cmdline, err := os.ReadFile(procDir + "/cmdline")
-	return err == nil && bytes.Contains(cmdline, []byte("\x00lab\x00service\x00"))
+	return err == nil && bytes.Contains(cmdline, []byte("\x00lab\x00"+serviceName+"\x00"))
 }
 
 // setPort sets the switch's end of the host's cable up or down; down, the host has no carrier.

@@ -50,9 +50,6 @@ type message struct {
 	Error  string       `json:"error,omitempty"`
 }
 
-// StageArgs are the arguments with which the lab's binary becomes a stage.
-func StageArgs() []string { return []string{"lab", "stage"} }
-
 // leaving is how long the stage gets to clean up before it is killed.
 const leaving = 5 * time.Second
 
@@ -115,7 +112,7 @@ func startStage(ctx context.Context, binary string) (*stage, error) {
 }
 
 func tryStage(ctx context.Context, binary string, attr *syscall.SysProcAttr) (*stage, error) {
-	s := &stage{cmd: exec.CommandContext(ctx, binary, StageArgs()...)}
+	s := &stage{cmd: exec.CommandContext(ctx, binary, "lab", stageName)}
 	s.cmd.SysProcAttr = attr
 	s.cmd.Stderr = &s.stderr
 	s.cmd.WaitDelay = leaving

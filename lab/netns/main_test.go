@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
-	"github.com/solovip/solovip/lab"
 	"github.com/solovip/solovip/lab/netns"
 	"github.com/solovip/solovip/lab/scenario"
 	"github.com/solovip/solovip/lab/verify"
@@ -18,8 +15,7 @@ import (
 // TestMain makes the test binary a binary of the lab, as runs start their own again.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "lab" {
-		app := &cli.App{Name: "lab.test", Commands: []*cli.Command{lab.Command()}}
-		if err := app.Run(os.Args); err != nil {
+		if err := netns.Helper(context.Background(), os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

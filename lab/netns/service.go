@@ -44,13 +44,22 @@ type report struct {
 // stopPatience is how long Stop waits for the service to go.
 const stopPatience = 5 * time.Second
 
+// args returns the arguments with which the lab's binary carries out a verb.
+func (s Service) args(verb string) []string {
+	return []string{"lab", serviceName, verb, "--node", s.Node, "--dir", s.Dir, "--report", s.Report}
+}
+
 func (s Service) pidFile() string { return filepath.Join(s.Dir, "service.pid") }
 
 // Start starts the service in the background, as an init script would, and returns when
 // it answers. One that runs already is left alone.
-func (s Service) Start(binary string) error {
+func (s Service) Start() error {
 	if pid, err := s.pid(); err != nil || pid != 0 {
 		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the service's binary: %w", err)
 	}
 	ready, child, err := os.Pipe()
 	if err != nil {
@@ -63,8 +72,7 @@ func (s Service) Start(binary string) error {
 	}
 	defer log.Close()
 	// It stays in the caller's process group, so that a guard can kill it with that.
-	cmd := exec.Command(binary, "lab", "service", "run", //nolint:noctx // outlives this process
-		"--node", s.Node, "--dir", s.Dir, "--report", s.Report)
+	cmd := exec.Command(self, s.args("run")...) //nolint:noctx // outlives this process
 	cmd.Stderr = log
 	cmd.ExtraFiles = []*os.File{child}
 	if err := cmd.Start(); err != nil {

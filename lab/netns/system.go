@@ -154,7 +154,8 @@ func (s *setup) service(verb string, h *host) string {
 }
 
 func (s *setup) serviceArgs(verb string, h *host) []string {
-	return []string{s.job.Lab, "lab", "service", verb, "--node", h.Name, "--dir", h.dir, "--report", s.report}
+	service := Service{Node: h.Name, Dir: h.dir, Report: s.report}
+	return append([]string{s.job.Lab}, service.args(verb)...)
 }
 
 func (s *setup) fifo(h *host) string { return filepath.Join(h.dir, "notify") }

@@ -1,8 +1,10 @@
-package netns_test
+package lab_test
 
 import (
 	"bufio"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,14 +14,77 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/lab"
+	"github.com/solovip/solovip/lab/netns"
 )
+
+// TestMain makes the test binary a binary of the lab, as runs start their own again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "lab" {
+		if err := command(os.Stdout).Run(os.Args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func command(out io.Writer) *cli.App {
+	return &cli.App{
+		Name: "solovip", Commands: []*cli.Command{lab.Command()}, Writer: out,
+		ExitErrHandler: func(*cli.Context, error) {}, // the caller looks at the error
+	}
+}
+
+func TestListNamesEveryScenario(t *testing.T) {
+	var out strings.Builder
+	if err := command(&out).Run([]string{"solovip", "lab", "list"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated", "power-off", "orderly-stop",
+	} {
+		if !strings.Contains(out.String(), name+" ") {
+			t.Errorf("%s is not listed", name)
+		}
+	}
+	if strings.Contains(out.String(), "\t") {
+		t.Error("not aligned")
+	}
+}
+
+func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{nil, "name a scenario"},
+		{[]string{"power-of"}, "power-off"}, // the list of those there are
+		{[]string{"--system", "heartbeat", "power-off"}, "lease, veto, vrrp, keepalived"},
+		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
+	}
+	for _, tt := range tests {
+		err := command(io.Discard).Run(append([]string{"solovip", "lab", "run"}, tt.args...))
+		var coder cli.ExitCoder
+		if !errors.As(err, &coder) || coder.ExitCode() != 2 || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: %v, want exit status 2 and %q", tt.args, err, tt.want)
+		}
+	}
+}
 
 // Whatever happens to the runner, nothing may stay behind: no process, no file. Killed,
 // it cannot tell anybody.
 func TestNothingSurvivesTheRunner(t *testing.T) {
-	needKeepalived(t)
-	t.Parallel()
+	if _, err := netns.KeepalivedPath(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +94,7 @@ func TestNothingSurvivesTheRunner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(tmp)
-	cmd := exec.CommandContext(t.Context(), self, "lab", "run", "power-off", "--system", "keepalived")
+	cmd := exec.CommandContext(t.Context(), self, "lab", "run", "--system", "keepalived", "power-off")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -1,0 +1,57 @@
+package netns
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Helpers returns the names of the commands by which a run calls its own binary, as
+// "BINARY lab NAME ...". Every binary that calls Run has to give them to Helper.
+func Helpers() []string { return []string{stageName, serviceName} }
+
+const (
+	stageName   = "stage"
+	serviceName = "service"
+)
+
+// Helper carries out a helper command: its name and arguments are args.
+func Helper(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+	switch {
+	case len(args) == 1 && args[0] == stageName:
+		return Stage(in, out)
+	case len(args) > 1 && args[0] == serviceName:
+		return controlService(ctx, args[1], args[2:])
+	}
+	return errors.New("this command is for the lab's own use")
+}
+
+func controlService(ctx context.Context, verb string, args []string) error {
+	var s Service
+	flags := flag.NewFlagSet(serviceName, flag.ContinueOnError)
+	flags.StringVar(&s.Node, "node", "", "")
+	flags.StringVar(&s.Dir, "dir", "", "")
+	flags.StringVar(&s.Report, "report", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch verb {
+	case "start":
+		return s.Start()
+	case "stop":
+		return s.Stop()
+	case "status":
+		return s.Status()
+	case "run":
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+		defer stop()
+		const started = 3 // the first descriptor after the standard ones
+		return s.Run(ctx, os.NewFile(started, "started"))
+	}
+	return fmt.Errorf("unknown verb %q of the lab's service", verb)
+}

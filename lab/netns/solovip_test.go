@@ -1,0 +1,37 @@
+package netns_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/solovip/solovip/lab/scenario"
+)
+
+// Every scenario on the real binary with a witness: never two holders, and every other
+// bound that the scenarios declare; and what the other modes can promise.
+func TestSolovip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes more than a minute")
+	}
+	solovip := filepath.Join(t.TempDir(), "solovip")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", solovip, "github.com/solovip/solovip/cmd/solovip")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build solovip: %v\n%s", err, out)
+	}
+	runs := map[scenario.System][]string{
+		scenario.Veto: {"vrrp-blocked", "vrrp-blocked-inbound", "power-off"},
+		scenario.VRRP: {"failover", "orderly-stop"},
+	}
+	for _, s := range scenario.Shipped() {
+		runs[scenario.Lease] = append(runs[scenario.Lease], s.Name)
+	}
+	for system, names := range runs {
+		for _, name := range names {
+			t.Run(string(system)+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				play(t, shipped(t, name), system, solovip)
+			})
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package lab
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/solovip/solovip/lab/netns"
+	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/verify"
+)
+
+const ms = time.Millisecond
+
+// splitRun is a run in which n2 takes the VIP 2 s after the fault, n1 keeps it, and both
+// agree again 1 s after the end of the fault.
+func splitRun() *run {
+	h := verify.History{
+		Nodes: []string{"n1", "n2"},
+		End:   10000 * ms,
+		Spans: []verify.Span{
+			{Source: verify.ARP, Node: "n1", From: 1000 * ms, To: 2998 * ms},
+			{Source: verify.UDP, Node: "n1", From: 1010 * ms, To: 4998 * ms},
+			{Source: verify.ARP, Node: "n1", From: 3004 * ms, To: 9980 * ms}, // one question was lost
+			{Source: verify.ARP, Node: "n2", From: 5000 * ms, To: 8000 * ms},
+			{Source: verify.UDP, Node: "n2", From: 5010 * ms, To: 7990 * ms},
+		},
+		Marks: []verify.Mark{
+			{At: 0, Kind: verify.Setup, Text: "start all daemons"},
+			{At: 3000 * ms, Kind: verify.Ready, Text: "ready"},
+			{At: 3000 * ms, Kind: verify.Fault, Node: "n2", Text: "n2's firewall drops VRRP"},
+			{At: 7000 * ms, Kind: verify.Heal, Node: "n2", Text: "n2's firewall drops nothing any more"},
+			{At: 9900 * ms, Kind: verify.Missed, Node: "n1", Text: "waited 2s in vain: n1 sings"},
+		},
+	}
+	s, _ := scenario.Find("vrrp-blocked")
+	r := &run{Scenario: s.Name, System: scenario.Lease, Number: 1, scenario: s}
+	r.Result = netns.Result{History: h, Logs: []netns.Log{{Host: "n2", Path: "/x/n2/log", Tail: []string{"no advert from n1"}}}}
+	r.Verdict = verify.Judge(h, verify.Expect{})
+	return r
+}
+
+func TestReport(t *testing.T) {
+	var b strings.Builder
+	printer{w: &b}.report(splitRun())
+	want := `
+== vrrp-blocked, solovip lease ==
+n2's firewall drops VRRP both ways; everything else works; nothing may change
+
+     -3.000 s  start all daemons
+     -2.000 s  n1 answers for the VIP
+     -1.990 s  the service on n1 answers at the VIP
+     +0.000 s  ready
+     +0.000 s  FAULT: n2's firewall drops VRRP
+     +1.998 s  the service on n1 stops answering at the VIP
+     +2.000 s  n2 answers for the VIP
+     +2.000 s  TWO HOLDERS: n1 and n2 both answer for the VIP, for 3000 ms
+     +2.010 s  the service on n2 answers at the VIP
+     +4.000 s  MENDED: n2's firewall drops nothing any more
+     +4.990 s  the service on n2 stops answering at the VIP
+     +5.000 s  n2 stops answering for the VIP
+     +6.900 s  MISSED: waited 2s in vain: n1 sings
+
+  seconds              0        1        2        3        4        5        6
+  fault                F                                   M
+  n1  VIP     ###########################!!!!!!!!!!!!!!!!!!!!!!!!!!!!#################
+      service ###########################.............................................
+  n2  VIP     ...........................!!!!!!!!!!!!!!!!!!!!!!!!!!!!.................
+      service ...........................###########################..................
+              # answers  ~ has it, unheard  ! two at once  . has it not  F fault  M mended
+
+last lines of n2 (run with --keep for all of it):
+    no advert from n1
+vrrp-blocked, solovip lease: two holders 3001 ms, nobody 0 ms, take-over 2000 ms, holder at the end n1: FAIL (waited 2s in vain: n1 sings; two holders for 3001 ms, at most 0 ms expected)
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTableStandsSideBySide(t *testing.T) {
+	good := splitRun()
+	good.Verdict = verify.Verdict{Figures: verify.Figures{Final: "n1"}}
+	beside := splitRun()
+	beside.System = scenario.Keepalived
+	beside.Verdict = verify.Judge(beside.Result.History, verify.Expect{TwoAtLeast: ms, TwoAtMost: time.Hour})
+	beside.Verdict.Failures = nil
+	broken := &run{Scenario: "power-off", System: scenario.Veto, Error: "no namespaces"}
+	var b strings.Builder
+	printer{w: &b}.table([]*run{good, beside, broken})
+	want := `
+      scenario         system  two holders  nobody  no service  take-over  at the end  verdict
+  vrrp-blocked  solovip lease         0 ms    0 ms        0 ms          -          n1     PASS
+  vrrp-blocked     keepalived      3001 ms    0 ms        0 ms    2000 ms          n1    SPLIT
+     power-off   solovip veto            -       -           -          -           -  not run
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Scripts rely on it: zero only when everything was as expected.
+func TestExitStatus(t *testing.T) {
+	pass := &run{}
+	fail := splitRun()
+	broken := &run{Error: "no namespaces"}
+	tests := []struct {
+		runs []*run
+		want int
+	}{
+		{[]*run{pass, pass}, 0},
+		{[]*run{pass, fail}, 1},
+		{[]*run{fail, broken}, 2},
+	}
+	for _, tt := range tests {
+		if got := (&program{runs: tt.runs}).exitCode(); got != tt.want {
+			t.Errorf("%d, want %d", got, tt.want)
+		}
+	}
+}
