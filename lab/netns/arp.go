@@ -42,7 +42,7 @@ const (
 
 // arpMark begins the hardware addresses that carry a request's number: locally
 // administered, and no host's.
-var arpMark = [2]byte{0x02, 0x51}
+const arpMark = 0x0251
 
 // newARPVoice opens the client's socket; it must be called inside its namespace.
 func newARPVoice(from, vip netip.Addr) (*arpVoice, error) {
@@ -64,7 +64,7 @@ func (v *arpVoice) ask(seq uint32) {
 	frame = append(frame, v.mac...)
 	frame = binary.BigEndian.AppendUint16(frame, unix.ETH_P_ARP)
 	frame = append(frame, 0, 1, 0x08, 0, 6, 4, 0, arpRequest) // Ethernet, IPv4, address lengths
-	frame = append(frame, arpMark[:]...)
+	frame = binary.BigEndian.AppendUint16(frame, arpMark)
 	frame = binary.BigEndian.AppendUint32(frame, seq)
 	frame = append(frame, v.from.AsSlice()...)
 	frame = append(frame, make([]byte, 6)...)
@@ -92,7 +92,7 @@ func (v *arpVoice) listen(deadline time.Time) (seq uint32, node string, err erro
 		node := v.nodeOf(net.HardwareAddr(arp[arpSenderMAC:arpSenderIP]))
 		target := arp[arpTargetMAC:arpTargetIP]
 		switch {
-		case arp[arpOp+1] == arpReply && [2]byte(target) == arpMark:
+		case arp[arpOp+1] == arpReply && binary.BigEndian.Uint16(target) == arpMark:
 			return binary.BigEndian.Uint32(target[2:]), node, nil
 		case netip.AddrFrom4([4]byte(arp[arpTargetIP:arpLen])) == v.vip:
 			v.announce(node)

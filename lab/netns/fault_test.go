@@ -17,15 +17,19 @@ import (
 
 // probes are what a fault may let through or not. Each sends one thing from one host to
 // another and reports whether it arrived.
-var probes = []struct {
+func probes() []probe {
+	return []probe{
+		{"vrrp", func(t *testing.T, from, to *host) bool { return datagram(t, "ip4:112", 0, from, to) }},
+		{"mesh", func(t *testing.T, from, to *host) bool { return datagram(t, "udp4", meshPort, from, to) }},
+		{"other", func(t *testing.T, from, to *host) bool { return datagram(t, "udp4", 9999, from, to) }},
+		{"witness", connects},
+		{"arp", answersARP},
+	}
+}
+
+type probe struct {
 	name string
 	pass func(t *testing.T, from, to *host) bool
-}{
-	{"vrrp", func(t *testing.T, from, to *host) bool { return datagram(t, "ip4:112", 0, from, to) }},
-	{"mesh", func(t *testing.T, from, to *host) bool { return datagram(t, "udp4", meshPort, from, to) }},
-	{"other", func(t *testing.T, from, to *host) bool { return datagram(t, "udp4", 9999, from, to) }},
-	{"witness", connects},
-	{"arp", answersARP},
 }
 
 // Every kind of fault stops what it should, the way it should, and nothing else; and it
@@ -137,7 +141,7 @@ func inPrivateNetwork(t *testing.T, f func(*network)) {
 func passing(t *testing.T, from, to *host) string {
 	t.Helper()
 	names := ""
-	for _, p := range probes {
+	for _, p := range probes() {
 		if p.pass(t, from, to) {
 			names += " " + p.name
 		}

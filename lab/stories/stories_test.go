@@ -115,11 +115,12 @@ func TestNginxPair(t *testing.T) {
 		}
 
 		start(n2, conf[n2])
-		took := b.await(10*time.Second, "n2 alone is master and serves", serves(n2), n2)
-		t.Logf("n2 alone: master and serving after %v", took.Round(10*time.Millisecond))
+		took := b.await(10*time.Second, "n2 alone is master", func() bool { return n2.has("192.168.30.30", "eth0:0") }, n2)
+		t.Logf("n2 alone: master after %v", took.Round(10*time.Millisecond))
 		if took < 3*time.Second || took > 6*time.Second {
 			t.Errorf("n2 alone was master after %v, want about 4 s", took)
 		}
+		b.await(5*time.Second, "n2 serves", serves(n2), n2)
 		start(n1, conf[n1])
 		took = b.await(15*time.Second, "n1 takes over", serves(n1), n1, n2)
 		t.Logf("n1 took over after %v", took.Round(10*time.Millisecond))
