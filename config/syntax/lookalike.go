@@ -58,7 +58,7 @@ func lookalike(r rune, s string, quoted bool) (name, as string) {
 // note counts one oddity.
 func (l *lexer) note(src *source, r rune, name string, pos Pos) {
 	for _, o := range l.odd {
-		if o.r == r && o.first.File == src.name {
+		if o.name == name && o.first.File == src.name {
 			o.count++
 			return
 		}

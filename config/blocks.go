@@ -1,0 +1,437 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/solovip/solovip/config/syntax"
+)
+
+// The defaults of our blocks.
+const (
+	defaultMeshPort    = 7946
+	defaultStopTimeout = 2 * time.Second
+	defaultClearAfter  = 30 * time.Second
+	maxName            = 63
+)
+
+// shortName returns a host name up to its first dot.
+func shortName(host string) string {
+	host, _, _ = strings.Cut(host, ".")
+	return host
+}
+
+// fields calls f for each keyword of a block of ours. A keyword that is there twice is an
+// error unless it is in repeat, and so is a word behind its value unless it is in lists.
+func (l *loader) fields(block *syntax.Node, repeat, lists []string, f func(n *syntax.Node, w syntax.Word)) {
+	seen := make(map[string]bool)
+	for _, n := range l.good(block) {
+		k := n.Keyword()
+		if seen[k] && !slices.Contains(repeat, k) {
+			l.fail(head(n), "take one of the two out", "%s is given twice", k)
+			continue
+		}
+		seen[k] = true
+		if args := n.Args(); len(args) > 1 && !slices.Contains(lists, k) {
+			l.fail(args[1], "put a value with blanks in double quotes", "%s takes one value", k)
+			continue
+		}
+		f(n, n.Args()[0])
+	}
+}
+
+// once reports whether a block of ours is the first of its kind, and adds an error if not.
+func (l *loader) once(block *syntax.Node, before bool) bool {
+	if before {
+		l.fail(head(block), "make one of the two", "%s is there twice", block.Keyword())
+	}
+	return !before
+}
+
+// plainName checks a name that becomes part of file names, keys and labels.
+func (l *loader) plainName(w syntax.Word, what string) bool {
+	letters := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	if w.Text == "" || len(w.Text) > maxName || strings.Trim(w.Text, letters) != "" || w.Text[0] == '.' {
+		l.fail(w, "use letters, digits, - and _, 63 at most", "%s %s is no name", what, quote(w.Text))
+		return false
+	}
+	return true
+}
+
+// readCluster reads the cluster block.
+func (l *loader) readCluster(block *syntax.Node) {
+	if !l.once(block, l.cfg.Cluster != nil) {
+		return
+	}
+	name := block.Args()[0]
+	c := &Cluster{Name: name.Text, MeshPort: defaultMeshPort, Pos: name.Pos}
+	l.cfg.Cluster = c
+	l.plainName(name, "cluster")
+	l.fields(block, []string{"node", "witness"}, []string{"node", "witness"}, func(n *syntax.Node, w syntax.Word) {
+		switch n.Keyword() {
+		case "node":
+			l.readMember(c, n, &c.Nodes)
+		case "witness":
+			l.readMember(c, n, &c.Witnesses)
+		case "mesh_port":
+			if v, ok := l.number(Error, "mesh_port", w, 1, 65535, "the mesh has no port"); ok {
+				c.MeshPort = uint16(v)
+			}
+		case "key_file":
+			c.KeyFile = w.Text
+			l.absolute(w, "key_file")
+		case "insecure":
+			c.Insecure = l.onOff(n, w)
+		}
+	})
+	switch {
+	case len(c.Nodes) == 0 && !l.anyBad(block, "node"):
+		l.fail(name, "write node NAME ADDRESS for each balancer", "cluster %s has no node", quote(c.Name))
+	case len(c.Nodes) == 1 && !l.anyBad(block, "node"):
+		l.fail(name, "write node NAME ADDRESS for the other balancers too", "cluster %s has only one node", quote(c.Name))
+	}
+	switch {
+	case c.KeyFile == "" && !c.Insecure && !l.anyBad(block, "key_file", "insecure"):
+		l.fail(name, "make one with `solovip keygen`, copy it to all nodes and write key_file /etc/solovip/mesh.key",
+			"cluster %s has no key_file: the mesh would not be encrypted", quote(c.Name))
+	case c.KeyFile != "" && c.Insecure:
+		l.fail(name, "take one of the two out", "cluster %s has a key_file and insecure on", quote(c.Name))
+	case c.Insecure:
+		l.warn(name, "make a key with `solovip keygen` and name it by key_file", "the mesh is not encrypted: who can reach its port can forge evidence")
+	}
+}
+
+// anyBad reports whether one of the keywords is in the block but was found wrong, so that
+// its absence need not be told too.
+func (l *loader) anyBad(block *syntax.Node, keywords ...string) bool {
+	return slices.ContainsFunc(block.Children, func(n *syntax.Node) bool {
+		near := slices.Contains(keywords, n.Keyword()) || nearest(n.Keyword(), keywords) != ""
+		return near && (l.bad[n] || len(n.Args()) != 1)
+	})
+}
+
+// readMember reads node NAME ADDRESS or witness NAME ADDRESS.
+func (l *loader) readMember(c *Cluster, n *syntax.Node, to *[]Member) {
+	args := n.Args()
+	if len(args) != 2 {
+		l.fail(args[len(args)-1], "write "+n.Keyword()+" NAME ADDRESS", "%s takes a name and an address", n.Keyword())
+		return
+	}
+	if !l.plainName(args[0], n.Keyword()) {
+		return
+	}
+	a, err := netip.ParseAddr(args[1].Text)
+	if err != nil || a.IsUnspecified() || a.IsMulticast() {
+		l.fail(args[1], "write the address of the host, without a prefix", "%s %s: %s is no address of a host", n.Keyword(), args[0].Text, quote(args[1].Text))
+		return
+	}
+	m := Member{Name: args[0].Text, Addr: a.Unmap(), Pos: args[0].Pos}
+	for _, o := range slices.Concat(c.Nodes, c.Witnesses) {
+		switch {
+		case o.Name == m.Name:
+			l.fail(args[0], "give each member a name of its own", "%s is a member already, at %s", quote(m.Name), o.Pos)
+			return
+		case o.Addr == m.Addr:
+			l.fail(args[1], "a witness needs a host of its own, and a node its own address", "%s is the address of %s already", m.Addr, quote(o.Name))
+			return
+		}
+	}
+	*to = append(*to, m)
+}
+
+// onOff reads a BOOL in a block of ours.
+func (l *loader) onOff(n *syntax.Node, w syntax.Word) bool {
+	switch w.Text {
+	case "on", "true", "yes":
+		return true
+	case "off", "false", "no":
+		return false
+	}
+	l.fail(w, "write on or off", "%s %s is neither on nor off", n.Keyword(), quote(w.Text))
+	return false
+}
+
+// absolute checks that a file is named from the root: the daemon's working directory is not
+// the operator's.
+func (l *loader) absolute(w syntax.Word, what string) {
+	if !strings.HasPrefix(w.Text, "/") {
+		l.fail(w, "write the whole path, from / on", "%s %s is not an absolute path", what, quote(w.Text))
+	}
+}
+
+// readWitness reads the witness block.
+func (l *loader) readWitness(block *syntax.Node) {
+	if !l.once(block, l.cfg.Witness != nil) {
+		return
+	}
+	wit := &Witness{Timing: Timing{Name: "auto", Pos: block.Pos()}, Pos: block.Pos()}
+	l.cfg.Witness = wit
+	var cert, key syntax.Word
+	l.fields(block, []string{"endpoints"}, []string{"endpoints", "timing"}, func(n *syntax.Node, w syntax.Word) {
+		switch n.Keyword() {
+		case "endpoints":
+			for _, e := range n.Args() {
+				l.readEndpoint(wit, e)
+			}
+		case "ca_file":
+			wit.CAFile = w.Text
+			l.absolute(w, "ca_file")
+		case "cert_file":
+			wit.CertFile, cert = w.Text, w
+			l.absolute(w, "cert_file")
+		case "cert_key_file":
+			wit.CertKeyFile, key = w.Text, w
+			l.absolute(w, "cert_key_file")
+		case "timing":
+			l.readTiming(wit, n.Args())
+		}
+	})
+	switch {
+	case wit.CertFile != "" && wit.CertKeyFile == "":
+		l.fail(cert, "write cert_key_file too", "cert_file without cert_key_file")
+	case wit.CertFile == "" && wit.CertKeyFile != "":
+		l.fail(key, "write cert_file too", "cert_key_file without cert_file")
+	}
+	if len(wit.Endpoints) == 0 && !slices.ContainsFunc(block.Children, func(n *syntax.Node) bool { return n.Keyword() == "endpoints" }) {
+		l.fail(head(block), "write endpoints https://ADDRESS:2379", "witness without endpoints")
+	}
+	if l.cfg.Cluster == nil {
+		l.fail(head(block), "write cluster NAME { ... } with the nodes", "witness without a cluster block: it is not known who the nodes are")
+	}
+}
+
+// readEndpoint reads one URL of etcd.
+func (l *loader) readEndpoint(wit *Witness, w syntax.Word) {
+	u, err := url.Parse(w.Text)
+	port := 0
+	if err == nil {
+		port, _ = strconv.Atoi(u.Port()) // 0: none
+	}
+	switch {
+	case strings.ContainsAny(w.Text, ",;"):
+		l.fail(w, "part them by blanks", "endpoints %s: one URL at a time", quote(w.Text))
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		l.fail(w, "write https://ADDRESS:2379", "endpoints %s is no URL of etcd", quote(w.Text))
+	case port < 1 || port > 65535:
+		l.fail(w, "write the port too: "+strings.TrimRight(w.Text, "/:")+":2379", "endpoints %s has no port", quote(w.Text))
+	case slices.Contains(wit.Endpoints, w.Text):
+		l.fail(w, "take one of the two out", "endpoints %s is given twice", quote(w.Text))
+	default:
+		if u.Scheme == "http" {
+			l.warn(w, "use https, with ca_file, cert_file and cert_key_file", "the witness is asked without encryption: who can reach it can take any claim")
+		}
+		wit.Endpoints = append(wit.Endpoints, strings.TrimRight(w.Text, "/"))
+	}
+}
+
+// readTiming reads auto, fast, wan or three times. Whether they are safe is for the node to
+// compute: it knows how late it can be.
+func (l *loader) readTiming(wit *Witness, args []syntax.Word) {
+	wit.Timing.Pos = args[0].Pos
+	names := []string{"auto", "fast", "wan"}
+	remedy := "write auto, fast, wan, or three times in seconds: renew, hold and wait, for instance 0.7 2.8 3"
+	switch {
+	case len(args) == 1 && slices.Contains(names, args[0].Text):
+		wit.Timing.Name = args[0].Text
+		return
+	case len(args) == 1:
+		if near := didYouMean(args[0].Text, names); near != "" {
+			remedy = near
+		}
+		l.fail(args[0], remedy, "unknown timing %s", quote(args[0].Text))
+		return
+	case len(args) != 3:
+		l.fail(args[len(args)-1], remedy, "timing takes a name or three times")
+		return
+	}
+	wit.Timing.Name = "custom"
+	for i, to := range []*time.Duration{&wit.Timing.Renew, &wit.Timing.Hold, &wit.Timing.Wait} {
+		t, ok := l.seconds(Error, "timing", args[i], 10*time.Millisecond, time.Hour, "it cannot be used")
+		if !ok {
+			return
+		}
+		*to = t
+	}
+	if t := wit.Timing; t.Renew >= t.Hold || t.Hold >= t.Wait {
+		l.fail(args[0], remedy, "timing %s %s %s: renew must be shorter than hold, and hold shorter than wait",
+			inSeconds(t.Renew), inSeconds(t.Hold), inSeconds(t.Wait))
+	}
+}
+
+// readGuard reads a guard block.
+func (l *loader) readGuard(block *syntax.Node) {
+	name := block.Args()[0]
+	g := Guard{Name: name.Text, StopTimeout: defaultStopTimeout, Pos: name.Pos}
+	l.plainName(name, "guard")
+	if slices.ContainsFunc(l.cfg.Guards, func(o Guard) bool { return o.Name == g.Name }) {
+		l.fail(name, "give each guard a name of its own", "guard %s is there twice", quote(g.Name))
+	}
+	l.fields(block, nil, []string{"start", "stop", "status"}, func(n *syntax.Node, w syntax.Word) {
+		switch n.Keyword() {
+		case "protects":
+			g.Protects = w.Text
+			l.claim(w)
+		case "systemd":
+			if g.Systemd = w.Text; !strings.Contains(g.Systemd, ".") {
+				g.Systemd += ".service"
+			}
+		case "start":
+			g.Start = l.guardCommand(n)
+		case "stop":
+			g.StopCmd = l.guardCommand(n)
+		case "status":
+			g.Status = l.guardCommand(n)
+		case "run_on":
+			if g.Always = w.Text == "always"; !g.Always && w.Text != "master" {
+				l.fail(w, "write master or always", "run_on %s is neither master nor always", quote(w.Text))
+			}
+		case "stop_timeout":
+			if t, ok := l.seconds(Error, "stop_timeout", w, 100*time.Millisecond, time.Hour, "it cannot be used"); ok {
+				g.StopTimeout = t
+			}
+		}
+	})
+	l.guardComplete(block, name, g)
+	l.cfg.Guards = append(l.cfg.Guards, g)
+}
+
+// guardComplete checks that a guard has what it needs.
+func (l *loader) guardComplete(block *syntax.Node, name syntax.Word, g Guard) {
+	has := func(keyword string) bool {
+		return slices.ContainsFunc(block.Children, func(n *syntax.Node) bool { return n.Keyword() == keyword })
+	}
+	if !has("protects") && !l.anyBad(block, "protects") {
+		l.fail(name, "write protects and the name of an instance or a sync group", "guard %s protects nothing", quote(g.Name))
+	}
+	commands := has("start") || has("stop") || has("status")
+	switch {
+	case has("systemd") && commands:
+		l.fail(name, "write one of the two", "guard %s has both a systemd unit and commands", quote(g.Name))
+	case !has("systemd") && !commands && !l.anyBad(block, "systemd", "start", "stop"):
+		l.fail(name, `write systemd UNIT, or start "..." and stop "..."`, "guard %s has no service", quote(g.Name))
+	case commands && !has("start") && !l.anyBad(block, "start"):
+		l.fail(name, `write start "..."`, "guard %s has no start command", quote(g.Name))
+	case commands && !has("stop") && !l.anyBad(block, "stop"):
+		l.fail(name, `write stop "..."`, "guard %s has no stop command", quote(g.Name))
+	}
+}
+
+// claim checks that an instance or a sync group of that name exists.
+func (l *loader) claim(w syntax.Word) {
+	var names []string
+	for _, d := range l.drafts {
+		names = append(names, d.Name)
+	}
+	for _, g := range l.groups {
+		names = append(names, g.Name)
+	}
+	if slices.Contains(names, w.Text) {
+		return
+	}
+	remedy := didYouMean(w.Text, names)
+	if remedy == "" && len(names) > 0 {
+		remedy = "write one of: " + strings.Join(names[:min(len(names), 8)], ", ")
+	}
+	l.fail(w, remedy, "there is no vrrp_instance and no vrrp_sync_group %s", quote(w.Text))
+}
+
+// guardCommand reads a command of a guard.
+func (l *loader) guardCommand(n *syntax.Node) Command {
+	c, more, ok := l.command(n)
+	if !ok {
+		return Command{}
+	}
+	if len(more) > 0 {
+		l.fail(more[0], fmt.Sprintf("put the whole command in double quotes: %s %s", n.Keyword(), quote(c.Text+" "+more[0].Text)), "%s takes one command", n.Keyword())
+	}
+	if err := l.opt.Program(c.Args[0]); err != nil {
+		l.warn(n.Args()[0], "write its full path; it must exist and be executable on the nodes", "%s %s: %v", n.Keyword(), c.Args[0], err)
+	}
+	return c
+}
+
+// fencingDefaults sets what holds without a fencing block.
+func (l *loader) fencingDefaults() {
+	l.cfg.Fencing = Fencing{OnIsolation: IsolationClaim, ClearAfter: defaultClearAfter}
+}
+
+// readFencing reads the fencing block.
+func (l *loader) readFencing(block *syntax.Node) {
+	if !l.once(block, l.fencing != nil) {
+		return
+	}
+	l.fencing = block
+	f := &l.cfg.Fencing
+	f.Pos = block.Pos()
+	isolation := head(block)
+	l.fields(block, []string{"agent"}, nil, func(n *syntax.Node, w syntax.Word) {
+		switch n.Keyword() {
+		case "on_isolation":
+			isolation = w
+			l.readIsolation(f, w)
+		case "reference":
+			a, err := netip.ParseAddr(w.Text)
+			if err != nil || a.IsUnspecified() || a.IsMulticast() {
+				l.fail(w, "write the address of a router, without a prefix", "reference %s is no address of a host", quote(w.Text))
+				return
+			}
+			f.Reference = a.Unmap()
+		case "watchdog":
+			if w.Text != "off" {
+				f.Watchdog = w.Text
+				l.absolute(w, "watchdog")
+			}
+		case "agent":
+			l.readAgent(f, n)
+		case "clear_after":
+			if w.Text == "manual" {
+				f.ClearAfter = 0
+				return
+			}
+			if t, ok := l.seconds(Error, "clear_after", w, time.Millisecond, 24*time.Hour, "write manual if nothing is to clear it"); ok {
+				f.ClearAfter = t
+			}
+		}
+	})
+	if f.OnIsolation == IsolationFence && len(f.Agents) == 0 && !l.anyBad(block, "agent") {
+		l.fail(isolation, "write agent NAME { ... }", "on_isolation fence without an agent: nothing can fence")
+	}
+}
+
+// readIsolation reads on_isolation.
+func (l *loader) readIsolation(f *Fencing, w syntax.Word) {
+	switch w.Text {
+	case "hold":
+		f.OnIsolation = IsolationHold
+	case "claim":
+		f.OnIsolation = IsolationClaim
+	case "fence":
+		f.OnIsolation = IsolationFence
+	default:
+		l.fail(w, "write hold, claim or fence", "unknown on_isolation %s", quote(w.Text))
+	}
+}
+
+// readAgent reads agent NAME { KEY VALUE ... }.
+func (l *loader) readAgent(f *Fencing, block *syntax.Node) {
+	name := block.Args()[0]
+	a := Agent{Name: name.Text, Pos: name.Pos}
+	for _, n := range l.good(block) {
+		key := n.Words[0]
+		switch {
+		case n.Block || len(n.Words) != 2:
+			l.fail(key, "write KEY VALUE, a value with blanks in double quotes", "agent %s: %s is not a key with a value", a.Name, quote(key.Text))
+		case slices.ContainsFunc(a.Parameters, func(p Parameter) bool { return p.Key == key.Text }):
+			l.fail(key, "take one of the two out", "agent %s: %s is given twice", a.Name, key.Text)
+		default:
+			a.Parameters = append(a.Parameters, Parameter{Key: key.Text, Value: n.Words[1].Text})
+		}
+	}
+	f.Agents = append(f.Agents, a)
+}
