@@ -207,9 +207,13 @@ func (h *host) setPort(up bool) error {
 	return nil
 }
 
-// powerOff takes the host away: nothing leaves it any more, then nothing runs on it, and
-// its kernel has forgotten what daemons gave it.
+// powerOff takes the host away in one instant: no process gets to see the link gone, and
+// nothing that the kernel says of the dead ones leaves it. Then its kernel has forgotten
+// what daemons gave it.
 func (h *host) powerOff() error {
+	if err := h.signal(syscall.SIGSTOP, true); err != nil {
+		return err
+	}
 	if err := h.setPort(false); err != nil {
 		return err
 	}
