@@ -46,7 +46,7 @@ func TestStrangersAreCountedAndLoggedOnce(t *testing.T) {
 			stranger := start(t, cfg)
 			publish(t, stranger, 1)
 
-			eventually(t, "twenty packets of the stranger counted", func() bool { return row.count(lb01.Counts()) >= 20 })
+			eventually(t, "eight packets of the stranger counted", func() bool { return row.count(lb01.Counts()) >= 8 })
 			lb01.await(t, 0, "w1 alive beside the stranger", alive("w1", true))
 			if n := strings.Count(lb01.logged(), row.want); n != 1 {
 				t.Errorf("logged %d times with %q, want once:\n%s", n, row.want, lb01.logged())
@@ -108,6 +108,33 @@ func TestEmptyStreamIsNotLogged(t *testing.T) {
 	eventually(t, "both are counted", func() bool { return lb01.Counts().Refused == 2 })
 	if strings.Contains(lb01.logged(), "dropped") {
 		t.Errorf("logged:\n%s", lb01.logged())
+	}
+}
+
+// A stream that waited in the backlog of a stopped process is told by its age.
+func TestStreamAgeIsThatOfTheLastByte(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if _, err := out.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	const age = 300 * time.Millisecond
+	pass(age)
+	if got := streamAge(in.(*net.TCPConn)); got < age-50*time.Millisecond || got > patience {
+		t.Errorf("age %v, want %v or a little more", got, age)
 	}
 }
 

@@ -34,6 +34,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	for _, e := range []Event{ReportSeen{}, Asked{}, Answered{}, MemberChanged{}} {
+		gob.Register(e)
+	}
 	if os.Getenv(hostEnv) != "" {
 		runHost()
 		return
@@ -66,12 +69,6 @@ type note struct {
 	Done   int
 	Err    string
 	Counts *Counts
-}
-
-func init() {
-	for _, e := range []Event{ReportSeen{}, Asked{}, Answered{}, MemberChanged{}} {
-		gob.Register(e)
-	}
 }
 
 // runHost is a host's process: it does as it is told until it is told no more.

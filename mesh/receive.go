@@ -13,6 +13,9 @@ func (m *Mesh) receive(b []byte) {
 	msg, err := parse(b)
 	if errors.Is(err, errNewer) {
 		m.counts.newer.Add(1)
+		if m.admission.firstTime(source{why: "newer"}) {
+			m.cfg.Logger.Warn("mesh message dropped: a member runs a newer version of solovip; upgrade this one, too")
+		}
 		return
 	}
 	if err != nil {
