@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,18 +24,24 @@ func (d *daemon) notify(a node.Notify) {
 	if a.Group {
 		set, kind = d.claim(a.Name).notify, "GROUP"
 	}
-	var cmds [][]string
-	if c := notifyCommand(set, a.State); len(c.Args) > 0 {
-		cmds = append(cmds, c.Args)
-	}
-	if len(set.Any.Args) > 0 {
-		cmds = append(cmds, append(append([]string{}, set.Any.Args...), kind, a.Name, a.State, strconv.Itoa(int(a.Priority))))
+	var cmds []command
+	for _, c := range []struct {
+		command config.Command
+		extra   []string
+	}{
+		{notifyCommand(set, a.State), nil},
+		{set.Any, []string{kind, a.Name, a.State, strconv.Itoa(int(a.Priority))}},
+	} {
+		if len(c.command.Args) > 0 {
+			user := cmp.Or(c.command.User, d.settings.config.Global.ScriptUser)
+			cmds = append(cmds, command{args: slices.Concat(c.command.Args, c.extra), user: user})
+		}
 	}
 	env := []string{"SOLOVIP_NAME=" + a.Name, "SOLOVIP_STATE=" + a.State, fmt.Sprintf("SOLOVIP_TOKEN=%d", a.Token)}
-	user := d.settings.config.Global.ScriptUser
-	for _, args := range cmds {
+	for _, c := range cmds {
+		c.env = env
 		run := func(ctx context.Context) {
-			if err := runCommand(ctx, command{args: args, user: user, env: env}, notifyLimit); err != nil {
+			if err := runCommand(ctx, c, notifyLimit); err != nil {
 				d.log.Warn("notify script", "name", a.Name, "state", a.State, "err", err)
 			}
 		}
