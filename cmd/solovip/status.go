@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/control"
+	"github.com/solovip/solovip/control/text"
+	"github.com/solovip/solovip/node"
+)
+
+// plainWidth is the width of what is not printed on a terminal.
+const plainWidth = 80
+
+// retryEvery is how often a watch on a terminal looks for a daemon that has gone.
+const retryEvery = time.Second
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "status",
+		Usage:  "show who holds what, since when and by which permission",
+		Flags:  statusFlags(),
+		Before: noArguments,
+		Action: func(c *cli.Context) error {
+			_, err := show(c, func(s node.Snapshot, width int) string { return text.Status(s, time.Now(), width) })
+			return err
+		},
+	}
+}
+
+func fenceCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "fence",
+		Usage: "show how safe the node is",
+		Subcommands: []*cli.Command{{
+			Name:   "status",
+			Usage:  "show whether two nodes could hold; exits with 0 when safe, 4 when degraded or unsafe",
+			Flags:  statusFlags(),
+			Before: noArguments,
+			Action: func(c *cli.Context) error {
+				safety, err := show(c, text.Fence)
+				if err == nil && safety != node.Safe && !c.Bool("watch") {
+					return cli.Exit("", exitNotSafe)
+				}
+				return err
+			},
+		}},
+	}
+}
+
+func statusFlags() []cli.Flag {
+	return []cli.Flag{
+		runDirFlag(),
+		&cli.BoolFlag{Name: "json", Usage: "print the snapshot as JSON; with --watch one a line"},
+		&cli.BoolFlag{Name: "watch", Usage: "go on, with each change and each second: in place on a terminal, else one below the other"},
+	}
+}
+
+// show prints the daemon's snapshot once, or for as long as it is watched, and returns
+// the verdict of the last one.
+func show(c *cli.Context, render func(node.Snapshot, int) string) (node.Safety, error) {
+	s := screen{out: c.App.Writer, json: c.Bool("json"), watch: c.Bool("watch"), render: render}
+	s.width, s.terminal = terminalWidth(c.App.Writer)
+	if s.watch {
+		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return "", s.follow(ctx, c.String("run-dir"))
+	}
+	client, err := control.Dial(c.String("run-dir"))
+	if err != nil {
+		return "", err
+	}
+	snap, err := client.Snapshot(c.Context)
+	if err != nil {
+		return "", err
+	}
+	return snap.Safety, s.print(snap)
+}
+
+// screen is where and how snapshots are printed.
+type screen struct {
+	out      io.Writer
+	json     bool
+	watch    bool
+	terminal bool
+	width    int
+	render   func(node.Snapshot, int) string
+	printed  bool
+}
+
+// follow prints snapshots until ctx ends. On a terminal it outlives the daemon: who
+// watches a restart wants to see its end.
+func (s *screen) follow(ctx context.Context, runDir string) error {
+	for {
+		err := s.watchOnce(ctx, runDir)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if !s.terminal || s.json {
+			return err
+		}
+		if err := s.draw(fmt.Sprintf("%v\n", err)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+func (s *screen) watchOnce(ctx context.Context, runDir string) error {
+	client, err := control.Dial(runDir)
+	if err != nil {
+		return err
+	}
+	return client.Watch(ctx, s.print)
+}
+
+// print prints one snapshot.
+func (s *screen) print(snap node.Snapshot) error {
+	if s.json {
+		enc := json.NewEncoder(s.out)
+		if !s.watch {
+			enc.SetIndent("", "  ")
+		}
+		return enc.Encode(snap)
+	}
+	if s.watch && s.terminal {
+		s.width, _ = terminalWidth(s.out) // the window may have changed
+		return s.draw(s.render(snap, s.width))
+	}
+	page := s.render(snap, s.width)
+	if s.watch {
+		page = fmt.Sprintf("--- %s\n%s\n", time.Now().Format(time.DateTime+".000"), page)
+	}
+	_, err := io.WriteString(s.out, page)
+	return err
+}
+
+// draw puts a page in the place of the one before. Each line is overwritten and then
+// cleared to its end, so that nothing flickers.
+func (s *screen) draw(page string) error {
+	const home, clearLine, clearBelow, clearAll = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[2J"
+	page = home + strings.ReplaceAll(page, "\n", clearLine+"\n") + clearBelow
+	if !s.printed {
+		page = clearAll + page
+		s.printed = true
+	}
+	_, err := io.WriteString(s.out, page)
+	return err
+}
+
+// terminalWidth returns the columns to use, and whether w is a terminal.
+func terminalWidth(w io.Writer) (int, bool) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return plainWidth, false
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return plainWidth, false
+	}
+	if size.Col == 0 { // a terminal that does not know
+		return plainWidth, true
+	}
+	return int(size.Col), true
+}
