@@ -47,7 +47,7 @@ var (
 )
 
 // linksLeadSomewhere looks at the links between files: their file, and their heading if
-// they name one; and at documents that any file names.
+// they name one; and at the documents that other files name in words.
 func linksLeadSomewhere(t *Tree) []Finding {
 	byPath := map[string]*File{}
 	folders := map[string]bool{".": true}
@@ -60,12 +60,12 @@ func linksLeadSomewhere(t *Tree) []Finding {
 	var found []Finding
 	for _, f := range t.files() {
 		for i, line := range strings.Split(f.Text, "\n") {
-			for _, name := range namedDocument.FindAllString(line, -1) {
-				if byPath[name] == nil {
-					found = append(found, Finding{Path: f.Path, Line: i + 1, Text: "there is no " + name + ": write it, or name another"})
-				}
-			}
 			if path.Ext(f.Path) != ".md" {
+				for _, name := range namedDocument.FindAllString(line, -1) {
+					if byPath[name] == nil {
+						found = append(found, Finding{Path: f.Path, Line: i + 1, Text: "there is no " + name + ": write it, or name another"})
+					}
+				}
 				continue
 			}
 			for _, m := range markdownLink.FindAllStringSubmatch(line, -1) {
