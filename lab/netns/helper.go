@@ -26,14 +26,18 @@ func Helper(ctx context.Context, args []string, in io.Reader, out io.Writer) err
 	case len(args) == 1 && args[0] == stageName:
 		return Stage(in, out)
 	case len(args) > 1 && args[0] == serviceName:
-		return controlService(ctx, args[1], args[2:])
+		return controlService(ctx, args[1:])
 	}
 	return errors.New("this command is for the lab's own use")
 }
 
-func controlService(ctx context.Context, verb string, args []string) error {
+// controlService has flags only, each one word, so that no parser before it can take
+// them apart or change their order.
+func controlService(ctx context.Context, args []string) error {
 	var s Service
+	var verb string
 	flags := flag.NewFlagSet(serviceName, flag.ContinueOnError)
+	flags.StringVar(&verb, "do", "", "")
 	flags.StringVar(&s.Node, "node", "", "")
 	flags.StringVar(&s.Dir, "dir", "", "")
 	flags.StringVar(&s.Report, "report", "", "")

@@ -46,7 +46,7 @@ const stopPatience = 5 * time.Second
 
 // args returns the arguments with which the lab's binary carries out a verb.
 func (s Service) args(verb string) []string {
-	return []string{"lab", serviceName, verb, "--node", s.Node, "--dir", s.Dir, "--report", s.Report}
+	return []string{"lab", serviceName, "--do=" + verb, "--node=" + s.Node, "--dir=" + s.Dir, "--report=" + s.Report}
 }
 
 func (s Service) pidFile() string { return filepath.Join(s.Dir, "service.pid") }

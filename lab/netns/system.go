@@ -143,7 +143,7 @@ func (s *setup) blocks(h *host) string {
 		}
 		b.WriteString("\n}\n")
 	}
-	fmt.Fprintf(&b, "guard echo {\n    protects %s\n    start %q\n    stop %q\n    status %q\n}\n",
+	fmt.Fprintf(&b, "guard echo {\n    protects %s\n    stop_timeout 0.5\n    start %q\n    stop %q\n    status %q\n}\n",
 		claimName, s.service("start", h), s.service("stop", h), s.service("status", h))
 	return b.String()
 }

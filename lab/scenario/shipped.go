@@ -9,10 +9,13 @@ import (
 
 // Bounds that several scenarios share. The nodes advertise once a second; n2 has
 // priority 100, so that it waits 3.61 s from the last advert it heard before it acts
-// (RFC 9568, section 6.1), and the fault comes at most 1 s after that advert.
+// (RFC 9568, section 6.1), and the fault comes at most 1 s after that advert. In lease
+// mode a node that cannot know starts its guarded service only when the old holder's must
+// be gone: after its stop_timeout, 2 s, and what a kill may take.
 const (
 	takeover = 3900 * time.Millisecond // first ARP answer of the other node
 	service  = 4400 * time.Millisecond // its service, which has to be started first
+	guarded  = 6900 * time.Millisecond // the same, after the time the old holder may need to stop its own
 	orderly  = 200 * time.Millisecond  // solovip hands over and waits for no timer
 	blip     = 50 * time.Millisecond   // what a busy machine may add to a holder that stays
 	window   = 8 * time.Second         // how long a fault lasts: more than two master-down intervals
@@ -77,6 +80,8 @@ func splits(holder string) verify.Expect {
 
 func failover() Scenario {
 	moves := verify.Expect{Takeover: takeover, Serving: service, Nobody: 2 * takeover, Unserved: 2 * service, Holder: "n1"}
+	leased := moves
+	leased.Serving, leased.Unserved = guarded, 2*guarded
 	return Scenario{
 		Name: "failover",
 		Text: "n1's cable is pulled and n2 takes over; it is plugged in again and n1 gets the VIP back",
@@ -86,7 +91,7 @@ func failover() Scenario {
 			Step{Do: Plug, Host: "n1"},
 			back(),
 		),
-		Expect: map[System]verify.Expect{Lease: moves, Veto: moves, VRRP: moves, Keepalived: moves},
+		Expect: map[System]verify.Expect{Lease: leased, Veto: moves, VRRP: moves, Keepalived: moves},
 	}
 }
 
@@ -142,7 +147,7 @@ func masterIsolated() Scenario {
 			back(),
 		),
 		Expect: map[System]verify.Expect{
-			Lease:      {Takeover: takeover, Serving: service, Holder: "n1"},
+			Lease:      {Takeover: takeover, Serving: guarded, Holder: "n1"},
 			Veto:       splits("n1"),
 			VRRP:       splits("n1"),
 			Keepalived: splits("n1"),
@@ -152,6 +157,8 @@ func masterIsolated() Scenario {
 
 func powerOff() Scenario {
 	moves := verify.Expect{Takeover: takeover, Serving: service, Nobody: takeover, Unserved: service, Holder: "n2"}
+	leased := moves
+	leased.Serving, leased.Unserved = guarded, guarded
 	return Scenario{
 		Name: "power-off",
 		Text: "n1 loses power while it holds the VIP; n2 takes over",
@@ -159,7 +166,7 @@ func powerOff() Scenario {
 			Step{Do: PowerOff, Host: "n1"},
 			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
 		),
-		Expect: map[System]verify.Expect{Lease: moves, Veto: moves, VRRP: moves, Keepalived: moves},
+		Expect: map[System]verify.Expect{Lease: leased, Veto: moves, VRRP: moves, Keepalived: moves},
 	}
 }
 
