@@ -89,11 +89,14 @@ func (l *loader) readCluster(block *syntax.Node) {
 			c.Insecure = l.onOff(n, w)
 		}
 	})
-	switch {
-	case len(c.Nodes) == 0 && !l.anyBad(block, "node"):
-		l.fail(name, "write node NAME ADDRESS for each balancer", "cluster %s has no node", quote(c.Name))
-	case len(c.Nodes) == 1 && !l.anyBad(block, "node"):
-		l.fail(name, "write node NAME ADDRESS for the other balancers too", "cluster %s has only one node", quote(c.Name))
+	nodes := 0
+	for _, n := range block.Children {
+		if nearest(n.Keyword(), []string{"node"}) != "" {
+			nodes++
+		}
+	}
+	if nodes < 2 {
+		l.fail(name, "write node NAME ADDRESS for each balancer", "cluster %s has %d node, and needs two at least", quote(c.Name), nodes)
 	}
 	switch {
 	case c.KeyFile == "" && !c.Insecure && !l.anyBad(block, "key_file", "insecure"):
@@ -110,8 +113,7 @@ func (l *loader) readCluster(block *syntax.Node) {
 // its absence need not be told too.
 func (l *loader) anyBad(block *syntax.Node, keywords ...string) bool {
 	return slices.ContainsFunc(block.Children, func(n *syntax.Node) bool {
-		near := slices.Contains(keywords, n.Keyword()) || nearest(n.Keyword(), keywords) != ""
-		return near && (l.bad[n] || len(n.Args()) != 1)
+		return l.bad[n] && nearest(n.Keyword(), keywords) != ""
 	})
 }
 

@@ -86,6 +86,7 @@ func (l *loader) finishVersion(d *draft) {
 	}
 	switch {
 	case d.auth.Pos.IsZero():
+		d.AuthPass = ""
 	case d.Version == 3:
 		l.warn(d.auth, "take the block out, or use version 2", "VRRP version 3 has no authentication: the block is ignored")
 		d.AuthPass = ""

@@ -25,7 +25,7 @@ func (l *loader) check(nodes []*syntax.Node, section string, supported bool) {
 		}
 		r, ok := find(section, n.Keyword())
 		if !ok {
-			if r, ok = l.unknown(n, section, supported); !ok {
+			if r, ok = l.unknown(n, section); !ok {
 				l.bad[n] = true
 				continue
 			}
@@ -36,7 +36,7 @@ func (l *loader) check(nodes []*syntax.Node, section string, supported bool) {
 
 // checkNode checks one statement whose keyword is known.
 func (l *loader) checkNode(n *syntax.Node, r row, section string, supported bool) {
-	if !l.checkWords(n, r) || !l.checkBlock(n, r, section, supported) {
+	if !l.checkWords(n, r, section) || !l.checkBlock(n, r, section, supported) {
 		l.bad[n] = true
 		return
 	}
@@ -70,7 +70,7 @@ func (l *loader) checkNode(n *syntax.Node, r row, section string, supported bool
 }
 
 // checkWords looks at whether the keyword has the value it needs.
-func (l *loader) checkWords(n *syntax.Node, r row) bool {
+func (l *loader) checkWords(n *syntax.Node, r row, section string) bool {
 	args := n.Args()
 	switch {
 	case r.args == "1" && len(args) == 0:
@@ -78,7 +78,7 @@ func (l *loader) checkWords(n *syntax.Node, r row) bool {
 		if r.block() {
 			what = "a name"
 		}
-		l.fail(behind(n), "write "+what+" behind it", "%s without %s: keepalived exits over this, also at a reload", r.keyword, what)
+		l.fail(behind(n), "write "+what+" behind it", "%s without %s%s", r.keyword, what, inKeepalived(section, r, ": keepalived exits over this, also at a reload"))
 		return false
 	case r.args == "1" && args[0].Glued && args[0].Quoted && isCommand(r.keyword):
 		l.fail(args[0], fmt.Sprintf("a space is missing after %s: %s %s", r.keyword, r.keyword, quote(args[0].Text)),
@@ -89,7 +89,7 @@ func (l *loader) checkWords(n *syntax.Node, r row) bool {
 	case r.args == "0" && len(args) > 0:
 		l.warn(args[0], "take it out", "%s takes no value: %s is ignored", r.keyword, quote(args[0].Text))
 	case slices.Contains(named, r.keyword) && len(args) > 1:
-		l.fail(args[1], "one name, without blanks or in double quotes", "%s takes one name: keepalived drops a block with more", r.keyword)
+		l.fail(args[1], "one name, without blanks or in double quotes", "%s takes one name%s", r.keyword, inKeepalived(section, r, ": keepalived drops a block with more"))
 	}
 	return true
 }
@@ -98,15 +98,24 @@ func (l *loader) checkWords(n *syntax.Node, r row) bool {
 func (l *loader) checkBlock(n *syntax.Node, r row, section string, supported bool) bool {
 	switch {
 	case r.block() && !n.Block:
-		l.fail(behind(n), "write { behind it and } where its block ends", "%s without its block: keepalived loses what follows", r.keyword)
+		l.fail(behind(n), "write { behind it and } where its block ends", "%s without its block%s", r.keyword, inKeepalived(section, r, ": keepalived loses what follows"))
 		return false
 	case !r.block() && n.Block:
 		l.fail(syntax.Word{Pos: n.Open, Width: 1}, "take the { and its } out",
-			"%s has no block: keepalived ignores the {, and its } closes the block around", r.keyword)
+			"%s has no block%s", r.keyword, inKeepalived(section, r, ": keepalived ignores the {, and its } closes the block around"))
 		l.check(n.Children, section, supported)
 		return false
 	}
 	return true
+}
+
+// inKeepalived returns what keepalived does about a mistake; nothing when keepalived does
+// not know the keyword.
+func inKeepalived(section string, r row, effect string) string {
+	if slices.Contains(ours, section) || section == "root" && slices.Contains(ours, r.keyword) {
+		return ""
+	}
+	return effect
 }
 
 // isCommand reports whether the value of the keyword is a command.
@@ -122,7 +131,7 @@ func isCommand(keyword string) bool {
 // unknown adds the finding for a keyword that its block does not know. It returns the row
 // to go on with when a block was meant for sure: the finding is an error, and what is
 // in the block is checked as it was meant.
-func (l *loader) unknown(n *syntax.Node, section string, supported bool) (row, bool) {
+func (l *loader) unknown(n *syntax.Node, section string) (row, bool) {
 	word := n.Words[0]
 	meant, remedy := guess(section, word.Text)
 	if found := elsewhere(word.Text); found != "" {
@@ -140,13 +149,11 @@ func (l *loader) unknown(n *syntax.Node, section string, supported bool) (row, b
 	case meant.block():
 		sev, effect = Error, "keepalived loses the block"
 	}
-	if sev == Error || supported {
-		where := "in " + section
-		if section == "root" {
-			where = "outside of blocks"
-		}
-		l.add(sev, word, remedy, "unknown keyword %s %s: %s", quote(word.Text), where, effect)
+	where := "in " + section
+	if section == "root" {
+		where = "outside of blocks"
 	}
+	l.add(sev, word, remedy, "unknown keyword %s %s: %s", quote(word.Text), where, effect)
 	if n.Block && meant.block() {
 		l.repair(n, meant)
 		return meant, true

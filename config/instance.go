@@ -41,10 +41,10 @@ func (l *loader) readInstance(block *syntax.Node) {
 	d.Name, d.Pos = name.Text, name.Pos
 	d.State, d.DownAdverts, d.SkipAddrs = "BACKUP", l.down, l.skip
 	d.AdvertInt = time.Second
-	// A block that nobody knows may be the one with the addresses: that is told already.
+	// The block with the addresses may be one of those that were found wrong.
 	d.noVIP = slices.ContainsFunc(block.Children, func(n *syntax.Node) bool {
-		_, known := find("vrrp_instance", n.Keyword())
-		return n.Block && !known
+		r, known := find("vrrp_instance", n.Keyword())
+		return l.bad[n] && (n.Block && !known || slices.Contains(addressLists, r.keyword))
 	})
 	for _, n := range l.good(block) {
 		if !l.readElection(d, n) && !l.readTransport(d, n) && !l.readHooks(&d.Notify, n) {
@@ -209,6 +209,7 @@ func (l *loader) readAuth(d *draft, n *syntax.Node) {
 		case "AH":
 			l.fail(w, "use auth_type PASS on all nodes", "auth_type AH is not supported: peers that use it would not hear this node")
 		default:
+			d.auth = syntax.Word{} // told once
 			l.warn(w, "write PASS, in capitals", "unknown auth_type %s: adverts have no authentication", quote(w.Text))
 		}
 	case "auth_pass":
