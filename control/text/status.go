@@ -108,26 +108,33 @@ func instance(in node.InstanceSnapshot) string {
 // peerRows returns the table of peers; what a peer says of a second claim stands in a
 // row of its own.
 func peerRows(peers []node.PeerSnapshot) [][]string {
-	rows := [][]string{{"PEER", "ALIVE", "HEARD", "DIRECTLY", "AT WITNESS", "SAYS"}}
+	rows := [][]string{{"PEER", "ALIVE", "HEARD", "WITNESS", "SAYS"}}
 	for _, p := range peers {
-		first := []string{p.Name, p.Alive, heard(p), span(p.DirectMS), span(p.BeatMS)}
-		if p.Witness {
-			first[4] = "-"
+		beat := "-"
+		if p.BeatMS >= 0 {
+			beat = span(p.BeatMS)
 		}
 		says := peerSays(p)
-		rows = append(rows, append(first, says[0]))
+		rows = append(rows, []string{p.Name, p.Alive, heard(p), beat, says[0]})
 		for _, more := range says[1:] {
-			rows = append(rows, []string{"", "", "", "", "", more})
+			rows = append(rows, []string{"", "", "", "", more})
 		}
 	}
 	return rows
 }
 
+// heard says how old the peer's last word is and how it came; if by a relay, also when
+// the peer was last heard itself.
 func heard(p node.PeerSnapshot) string {
-	if p.AgeMS < 0 {
+	switch {
+	case p.AgeMS < 0:
 		return "never"
+	case p.DirectMS == p.AgeMS:
+		return span(p.AgeMS) + " direct"
+	case p.DirectMS < 0:
+		return fmt.Sprintf("%s %s, never direct", span(p.AgeMS), p.Path)
 	}
-	return span(p.AgeMS) + " " + p.Path
+	return fmt.Sprintf("%s %s, direct %s", span(p.AgeMS), p.Path, span(p.DirectMS))
 }
 
 func peerSays(p node.PeerSnapshot) []string {
@@ -171,10 +178,11 @@ func (p *page) witness(s node.Snapshot) {
 	if w.Silent {
 		text = "SILENT, " + text
 	}
+	text += fmt.Sprintf(" (renew %d ms, hold %d ms, wait %d ms)", w.RenewMS, w.HoldMS, w.WaitMS)
 	if w.Error != "" {
 		text += ": " + w.Error
 	}
-	p.line("witness  ", fmt.Sprintf("%s; renew %d ms, hold %d ms, wait %d ms", text, w.RenewMS, w.HoldMS, w.WaitMS))
+	p.line("witness  ", text)
 }
 
 func stopping(s node.Snapshot) string {
