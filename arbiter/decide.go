@@ -101,7 +101,7 @@ const (
 type Verdict struct {
 	Do    Do
 	Until time.Time // Hold: the end of the permission; zero: none needed
-	Peer  string    // Handover: whom to ask
+	Peer  string    // Handover: whom to ask; Refuse: the node that has the claim, if one is known
 	Why   string    // for people: the rule and the evidence
 }
 
@@ -141,7 +141,7 @@ func decideVeto(in Input) Verdict {
 		if in.Want == WantPreempt && in.Priority > p.Priority {
 			return Verdict{Do: Handover, Peer: p.Name, Why: fmt.Sprintf("%s holds it with the lower priority %d", p.Name, p.Priority)}
 		}
-		return Verdict{Why: fmt.Sprintf("%s lives and holds it (%s)", p.Name, p.source())}
+		return Verdict{Peer: p.Name, Why: fmt.Sprintf("%s lives and holds it (%s)", p.Name, p.source())}
 	}
 	var silent, gone []string
 	for _, p := range in.Peers {
@@ -187,18 +187,18 @@ func decidePermission(in Input) Verdict {
 	case in.Want == WantNone:
 		return Verdict{Why: "another node is master"}
 	case in.PromiseTo != "":
-		return Verdict{Why: "promised to " + in.PromiseTo}
+		return Verdict{Peer: in.PromiseTo, Why: "promised to " + in.PromiseTo}
 	}
 	p, held := holder(in)
 	switch {
 	case held && in.Want == WantPreempt && in.Priority > p.Priority:
 		return Verdict{Do: Handover, Peer: p.Name, Why: fmt.Sprintf("%s holds it with the lower priority %d", p.Name, p.Priority)}
 	case held:
-		return Verdict{Why: fmt.Sprintf("%s lives and holds it (%s)", p.Name, p.source())}
+		return Verdict{Peer: p.Name, Why: fmt.Sprintf("%s lives and holds it (%s)", p.Name, p.source())}
 	case permitted:
 		return Verdict{Do: Hold, Until: until, Why: by}
 	case in.Mode == ModeLease && in.Lease.State == LeaseWaiting:
-		return Verdict{Why: waiting(in)}
+		return Verdict{Peer: in.Lease.Holder, Why: waiting(in)}
 	case in.Mode == ModeLease && in.Lease.State == LeaseSilent:
 		return Verdict{Do: Obtain, Why: "the witness is silent: asking all other nodes for a promise"}
 	}

@@ -59,6 +59,7 @@ type claim struct {
 	ballot   *arbiter.Ballot // the promises of others
 	asked    time.Time       // when the peers were last asked whether they hold it
 	consults time.Time       // since when they are being asked
+	told     string          // the refusal that was last told
 	handover time.Time       // when a handover was last asked for
 	offered  time.Time       // when a peer last said that it has let go
 }
@@ -146,11 +147,12 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	if n.lease != nil && c.verdict.Do != arbiter.Obtain && c.verdict.Do != arbiter.Hold {
 		n.lease.Drop(c.cfg.Name)
 	}
+	n.explain(c)
 	switch c.verdict.Do {
 	case arbiter.Refuse:
 		c.consults = time.Time{}
 		if n.lease != nil && n.barred(c) != "" {
-			n.giveBack(c, "") // granted too late: nothing of it was used
+			n.giveBack(now, c, "") // granted too late: nothing of it was used
 		}
 	case arbiter.Consult:
 		c.consult(n, now)
@@ -161,6 +163,20 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	case arbiter.Hold:
 		n.take(now, c)
 	}
+}
+
+// explain says once why a claim is not taken that VRRP alone would take now.
+func (n *Node) explain(c *claim) {
+	key := ""
+	for _, in := range c.instances {
+		if in.machine.Wants() && c.verdict.Do == arbiter.Refuse {
+			key = "refused for " + c.verdict.Peer
+		}
+	}
+	if key != "" && key != c.told {
+		n.tell(Info, c.cfg.Name, "adverts are missing, yet the claim is not taken", c.verdict.Why)
+	}
+	c.told = key
 }
 
 // take begins to hold: the token first, so that no service ever runs with one that a
@@ -214,13 +230,14 @@ func (n *Node) add(now time.Time, c *claim) {
 func (n *Node) abandon(now time.Time, c *claim, why string) {
 	n.tell(Info, c.cfg.Name, "not taken after all", why)
 	c.enter(Idle, now)
-	n.giveBack(c, "")
+	n.giveBack(now, c, "")
 }
 
 // giveBack ends the permission on this side.
-func (n *Node) giveBack(c *claim, to string) {
+func (n *Node) giveBack(now time.Time, c *claim, to string) {
 	if n.lease != nil {
 		n.lease.Release(c.cfg.Name, to)
+		n.lease.Hasten(now)
 	}
 	if c.ballot != nil {
 		c.ballot.End()
@@ -246,9 +263,26 @@ func (n *Node) settleHeld(now time.Time, c *claim) {
 		c.extend = now.Add(extendEvery)
 		n.emit(AddAddresses{Claim: c.cfg.Name, Until: c.verdict.Until})
 	}
-	if n.lease != nil && n.witnessSilent(now) {
-		n.openBallot(now, c)
-	} else if n.cfg.Mode == arbiter.ModeQuorum {
+	n.keepPermission(now, c)
+}
+
+// keepPermission renews the promises where they are what the claim is held by. The lease
+// renews itself; one that is not there yet, because the witness was silent when the
+// claim was taken, is taken behind the promises.
+func (n *Node) keepPermission(now time.Time, c *claim) {
+	if n.lease == nil {
+		if n.permits() {
+			n.openBallot(now, c)
+		}
+		return
+	}
+	if token, _, ok := n.lease.Permission(c.cfg.Name); !ok {
+		n.lease.Take(c.cfg.Name, c.token-1)
+	} else if token > c.token {
+		c.token, c.known = token, max(c.known, token)
+		n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
+	}
+	if n.witnessSilent(now) || !n.leased(now, c) {
 		n.openBallot(now, c)
 	}
 }
@@ -312,7 +346,7 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && now.Before(c.fenced) && c.always.state != guardsOff {
 		return
 	}
-	n.giveBack(c, c.to)
+	n.giveBack(now, c, c.to)
 	c.enter(Releasing, now)
 	if !n.releasing(now, c) {
 		n.released(now, c)

@@ -81,7 +81,8 @@ type (
 		On    bool
 		Err   error
 	}
-	// GuardsDone is the result of StartGuards (On) or StopGuards.
+	// GuardsDone is the result of StartGuards (On) or StopGuards; On with an error also comes
+	// when a service that was started has ended by itself.
 	GuardsDone struct {
 		Claim  string
 		Always bool

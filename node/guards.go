@@ -61,6 +61,10 @@ func (g *guards) done(now time.Time, ev GuardsDone) (text string) {
 	switch {
 	case ev.On && g.state == guardsStarting && ev.Err == nil:
 		g.state = guardsOn
+	case ev.On && ev.Err != nil && g.state == guardsOn:
+		// One of them has ended by itself: stop what is left, and start anew.
+		g.state, g.retry = guardsStuck, now.Add(retryEvery)
+		return "a guarded service has ended by itself"
 	case ev.On && g.state == guardsStarting:
 		// Some of them may run: stop before the next try.
 		g.state, g.retry = guardsStuck, now.Add(retryEvery)

@@ -179,6 +179,8 @@ func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string)
 		return "this node does not hold it (" + c.phase.String() + ")"
 	case !n.isPeer(r.From):
 		return r.From + " cannot hold it"
+	case n.lease != nil && !n.witnessSilent(now) && !n.leased(now, c):
+		return "the witness is just back: it is being told who holds"
 	case r.Priority <= c.priority():
 		return fmt.Sprintf("priority %d is not higher than %d", r.Priority, c.priority())
 	}
@@ -202,6 +204,9 @@ func (n *Node) offeredTo(now time.Time, c *claim, by string) {
 	}
 	if n.lease != nil {
 		n.lease.Hasten(now)
+	}
+	if c.ballot != nil {
+		c.ballot.Hasten()
 	}
 }
 

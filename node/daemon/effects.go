@@ -209,7 +209,7 @@ func (d *daemon) cleanUp(ctx context.Context) error {
 		if err := d.openForGood(name); err != nil {
 			return fmt.Errorf("claim %s: %w", name, err)
 		}
-		if err := d.openGuards(d.settings.claims[name]).cleanUp(ctx); err != nil {
+		if err := d.openGuards(name, d.settings.claims[name]).cleanUp(ctx); err != nil {
 			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,14 +25,19 @@ type guardSet struct {
 
 // openGuards makes the drivers of a claim's guarded services. They pick up what a
 // former run of the daemon started.
-func (d *daemon) openGuards(set claimSettings) *guardSet {
+func (d *daemon) openGuards(claim string, set claimSettings) *guardSet {
 	g := &guardSet{cancel: map[bool]context.CancelFunc{}}
 	for _, kind := range []struct {
+		always  bool
 		configs []guard.Config
 		into    *[]*guard.Guard
-	}{{set.guards, &g.only}, {set.always, &g.always}} {
+	}{{false, set.guards, &g.only}, {true, set.always, &g.always}} {
 		for _, cfg := range kind.configs {
 			cfg.RunDir, cfg.Logger, cfg.Units = d.opt.RunDir, d.log, systemdUnits
+			cfg.Exited = func(err error) {
+				// Beside the guard's goroutine, which must not wait for the loop.
+				go d.post(node.GuardsDone{Claim: claim, Always: kind.always, On: true, Err: fmt.Errorf("guard %s has ended: %w", cfg.Name, cmp.Or(err, errEnded))})
+			}
 			made, err := guard.New(cfg)
 			if err != nil {
 				g.err = errors.Join(g.err, fmt.Errorf("guard %s: %w", cfg.Name, err))
@@ -42,6 +48,8 @@ func (d *daemon) openGuards(set claimSettings) *guardSet {
 	}
 	return g
 }
+
+var errEnded = errors.New("exit status 0")
 
 // systemdUnits opens a connection to systemd.
 func systemdUnits(ctx context.Context) (guard.Units, error) {

@@ -101,7 +101,7 @@ func (d *daemon) begin(name string) {
 	for _, in := range set.instances {
 		d.openAdverts(in)
 	}
-	d.guards[name] = d.openGuards(set)
+	d.guards[name] = d.openGuards(name, set)
 }
 
 // end closes what a claim needed.
