@@ -215,9 +215,9 @@ func publish(t *testing.T, m *member, incarnation uint64, claims ...arbiter.Clai
 func TestNewRefuses(t *testing.T) {
 	peers, port := loopbackPeers(t, "lb01", "lb02", "w1")
 	for _, row := range []struct {
-		name   string
-		break_ func(*Config)
-		want   string
+		name  string
+		spoil func(*Config)
+		want  string
 	}{
 		{"no name", func(c *Config) { c.Name = "" }, "without a name"},
 		{"no cluster", func(c *Config) { c.Cluster = "" }, "cluster without a name"},
@@ -236,7 +236,7 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			cfg := configOf(peers, port, 0)
-			row.break_(&cfg)
+			row.spoil(&cfg)
 			if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("got %v, want an error with %q", err, row.want)
 			}
