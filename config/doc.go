@@ -1,7 +1,7 @@
 // Package config turns a configuration file into typed settings: keepalived.conf as it is,
 // and the blocks that solovip adds (cluster, witness, guard, fencing).
 //
-// Every keyword of keepalived is known by name (keywords.txt is the table of them). What
+// Every keyword of keepalived is known by name (keywords.md is the table of them). What
 // keepalived tolerates is tolerated with the same effect, and a warning says so. What
 // would run with a virtual address or a block lost is an error, and so is every mistake in
 // a block of ours: the daemon does not start with it and keeps what it has at a reload.

@@ -107,8 +107,8 @@ func verdict(t *testing.T, file string) string {
 }
 
 // judge returns what keepalived makes of a file. Its exit codes: 0 nothing found, 4 and 5
-// something found, 6 scripts that run as root and perhaps something else, 2 a fatal
-// mistake; on some files it crashes.
+// something found, 6 scripts that run as root and perhaps something else, any other a
+// file that it does not run: 2 for a value that is missing, 255 for some broken blocks.
 func judge(t *testing.T, program, file string) (verdict, output string) {
 	t.Helper()
 	cmd := exec.Command(program, "--config-test", "--config-id=node1", "--use-file="+file)

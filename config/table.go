@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-//go:embed keywords.txt
+//go:embed keywords.md
 var keywordsText string
 
-// row is one keyword of a section of keywords.txt.
+// row is one keyword of a section of keywords.md.
 type row struct {
 	keyword string
 	args    string // "0", "1" or "?"
@@ -23,25 +23,29 @@ type row struct {
 // block reports whether the keyword has a block.
 func (r row) block() bool { return r.inside != "-" }
 
-// sections returns keywords.txt as a map of sections, each with its rows in order.
+// sections returns keywords.md as a map of sections, each with its rows in order.
 var sections = sync.OnceValue(func() map[string][]row {
 	out := make(map[string][]row)
 	section := ""
 	for line := range strings.Lines(keywordsText) {
 		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || line[0] == '#':
-		case line[0] == '[':
-			name, parent, _ := strings.Cut(strings.Trim(line, "[]"), ":")
+		if name, ok := strings.CutPrefix(line, "## "); ok {
+			name, parent, _ := strings.Cut(name, ":")
 			section = strings.TrimSpace(name)
 			out[section] = slices.Clone(out[strings.TrimSpace(parent)])
-		default:
-			f := strings.Fields(line)
-			if len(f) < 4 || section == "" {
-				panic("config: keywords.txt: bad row: " + line)
-			}
-			out[section] = append(out[section], row{f[0], f[1], f[2], f[3], strings.Join(f[4:], " ")})
+			continue
 		}
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| keyword ") {
+			continue
+		}
+		f := strings.Split(strings.Trim(line, "|"), "|")
+		if len(f) != 5 || section == "" {
+			panic("config: keywords.md: bad row: " + line)
+		}
+		for i := range f {
+			f[i] = strings.TrimSpace(f[i])
+		}
+		out[section] = append(out[section], row{f[0], f[1], f[2], f[3], f[4]})
 	}
 	return out
 })

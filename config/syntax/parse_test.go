@@ -156,7 +156,7 @@ func TestFindings(t *testing.T) {
 		name, in string
 		want     []string
 	}{
-		{"clean", "a { b\n}\n# “x”\u00a0", nil},
+		{"clean", "a { b\n}\n# \u201cx\u201d\u00a0", nil},
 		{"missing brace", "a {\n b {\n c\n }\n", []string{`1:1 error: } is missing: the block "a" is open at the end of the file (line 4)`}},
 		{"extra brace", "a x {\n}\n\n}", []string{`4:1 error: } too many: the last block, "a x" of line 1, was closed in line 2`}},
 		{"brace alone", "{\na\n}", []string{"1:1 error: { without a keyword before it: keepalived ignores it, and its } then closes the block around it"}},
