@@ -197,7 +197,7 @@ func decidePermission(in Input) Verdict {
 		return Verdict{Peer: p.Name, Why: fmt.Sprintf("%s lives and holds it (%s)", p.Name, p.source())}
 	case permitted:
 		return Verdict{Do: Hold, Until: until, Why: by}
-	case in.Mode == ModeLease && in.Lease.State == LeaseWaiting:
+	case in.Mode == ModeLease && in.Lease.State == LeaseWaiting && in.Want != WantOffered:
 		return Verdict{Peer: in.Lease.Holder, Why: waiting(in)}
 	case in.Mode == ModeLease && in.Lease.State == LeaseSilent:
 		return Verdict{Do: Obtain, Why: "the witness is silent: asking all other nodes for a promise"}

@@ -151,7 +151,7 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	switch c.verdict.Do {
 	case arbiter.Refuse:
 		c.consults = time.Time{}
-		if n.lease != nil && n.barred(c) != "" {
+		if n.lease != nil && n.barred(c) != "" && n.leased(now, c) {
 			n.giveBack(now, c, "") // granted too late: nothing of it was used
 		}
 	case arbiter.Consult:

@@ -147,7 +147,7 @@ func (n *Node) want(now time.Time, c *claim, lease arbiter.Lease) arbiter.Want {
 // has not renewed its lease for as long as a candidate has to wait. Then the rest of
 // VRRP's timers would be an outage for nothing.
 func (n *Node) offeredBy(now time.Time, c *claim, lease arbiter.Lease) bool {
-	if !c.offered.IsZero() && now.Sub(c.offered) < offerFor && n.lease == nil {
+	if !c.offered.IsZero() && now.Sub(c.offered) < offerFor {
 		return true
 	}
 	return lease.State == arbiter.LeaseFree && lease.Holder != "" && lease.Holder != n.cfg.Name ||

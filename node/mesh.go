@@ -6,6 +6,7 @@ import (
 
 	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
 )
 
 // peer is what is known about another member of the mesh.
@@ -86,8 +87,8 @@ func (n *Node) question(r arbiter.Request) {
 func (n *Node) obtain(now time.Time, c *claim) {
 	if n.lease != nil {
 		n.lease.Take(c.cfg.Name, c.known)
-		if !n.witnessSilent(now) {
-			return
+		if !n.witnessSilent(now) && n.lease.Standing(now, c.cfg.Name).State == witness.Free {
+			return // the swap that is due brings it
 		}
 	}
 	n.openBallot(now, c)
