@@ -50,6 +50,10 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/sim", "arbiter node vrrp witness"},
 	{"lab", "lab/netns lab/scenario lab/verify"},
 
+	// Packages of tests alone.
+	{"lab/stories", ""},
+	{"deploy", ""},
+
 	{"cmd/solovip", "config control control/text lab mesh node node/daemon"},
 }
 
@@ -58,6 +62,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 	"vrrp":         "vrrp/rawip",             // talks to a real keepalived
 	"witness/etcd": "arbiter witness/server", // runs against a real etcd
+	"deploy":       "config",                 // loads every sample
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
