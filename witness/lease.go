@@ -35,6 +35,7 @@ type Lease struct {
 	beat    uint64
 	until   time.Time // the end of the last renewal that was seen to succeed
 	held    map[string]arbiter.Token
+	former  map[string]grant  // held by a witness that was replaced: to be asserted at the new one
 	from    map[string]string // who a claim was last taken from without a release
 	wishes  map[string]wish
 	next    time.Time // the next renewal
@@ -57,6 +58,12 @@ type seenNode struct {
 type seenClaim struct {
 	Versioned[ClaimRecord]
 	changed time.Time // when this version was first seen
+}
+
+// grant is a permission that was given by a store that is gone.
+type grant struct {
+	token arbiter.Token
+	until time.Time
 }
 
 // wish is what is to become of a claim: take it, or release it in favour of to.
@@ -94,6 +101,7 @@ func NewLease(cfg Config) *Lease {
 		nodes:  map[string]seenNode{},
 		claims: map[string]seenClaim{},
 		held:   map[string]arbiter.Token{},
+		former: map[string]grant{},
 		from:   map[string]string{},
 		wishes: map[string]wish{},
 	}
@@ -108,6 +116,7 @@ func (l *Lease) Take(claim string, floor arbiter.Token) {
 // Release gives the claim back as a tombstone in favour of the node to, or of anyone
 // if empty. The caller has let go of it and has verified that.
 func (l *Lease) Release(claim, to string) {
+	delete(l.former, claim)
 	if _, held := l.held[claim]; held {
 		delete(l.held, claim) // the permission ends here, whatever becomes of the record
 		l.wishes[claim] = wish{to: to}
@@ -129,6 +138,9 @@ func (l *Lease) Hasten(now time.Time) { l.next = now }
 // Permission returns the claim's token and the instant until which this node may
 // hold it, and whether the witness has granted it at all.
 func (l *Lease) Permission(claim string) (arbiter.Token, time.Time, bool) {
+	if g, ok := l.former[claim]; ok {
+		return g.token, g.until, true
+	}
 	token, ok := l.held[claim]
 	return token, l.until, ok
 }
@@ -225,7 +237,24 @@ func (l *Lease) build(now time.Time, f *flight) Swap {
 		}
 		s.IfClaims[claim] = rec.Version
 	}
+	l.assert(now, &s, f)
 	return s
+}
+
+// assert adds to the Swap what this node holds by a witness that was replaced. Nobody
+// can have taken it since: whoever saw the new store first has to wait for longer
+// than what is left of this holding.
+func (l *Lease) assert(now time.Time, s *Swap, f *flight) {
+	for _, claim := range slices.Sorted(maps.Keys(l.former)) {
+		g, rec := l.former[claim], l.claims[claim]
+		if _, wished := s.IfClaims[claim]; wished || !now.Before(g.until) {
+			continue
+		}
+		f.takes[claim] = g.token
+		s.Claims = append(s.Claims, ClaimRecord{Claim: claim, Holder: l.cfg.Node, Incarnation: l.cfg.Incarnation, Token: g.token})
+		l.evict(s, rec.Record)
+		s.IfClaims[claim] = rec.Version
+	}
 }
 
 // noteFormer remembers whom the claim is being taken from. A take that is sent once
@@ -329,6 +358,7 @@ func (l *Lease) granted(claim string, token arbiter.Token) {
 	r := l.claims[claim].Record
 	if r.Holder == l.cfg.Node && r.Incarnation == l.cfg.Incarnation && r.Token == token && !r.Released {
 		l.held[claim] = token
+		delete(l.former, claim)
 		if l.wishes[claim].take {
 			delete(l.wishes, claim)
 		}

@@ -54,7 +54,7 @@ func (l *Lease) Standing(now time.Time, claim string) Standing {
 	c := l.claims[claim]
 	r := c.Record
 	s := Standing{State: Waiting, Holder: r.Holder, Token: r.Token, Released: r.Released, To: r.To}
-	if _, mine := l.held[claim]; mine {
+	if _, until, mine := l.Permission(claim); mine && (l.former[claim].token == 0 || now.Before(until)) {
 		s.State = Mine
 		return s
 	}
@@ -75,6 +75,9 @@ func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
 	case c.Version == 0:
 		// Never seen, or deleted by hand: somebody may hold it by a record that is gone.
 		return later(l.since, c.changed).Add(wait)
+	case r.Released && c.changed.Equal(l.since):
+		// It was there when this node began to look: the store may be an older backup.
+		return l.since.Add(wait)
 	case r.Released && (r.To == "" || r.To == l.cfg.Node):
 		return now
 	case r.Released:
@@ -172,6 +175,11 @@ func (l *Lease) settle() {
 			delete(l.wishes, claim)
 		}
 	}
+	for claim, g := range l.former {
+		if r := l.claims[claim].Record; r.Token > g.token || r.Token == g.token && r.Released {
+			delete(l.former, claim) // somebody has had it after this node
+		}
+	}
 	for claim, w := range l.wishes {
 		// Only what the record still gives to this node can be released.
 		if r := l.claims[claim].Record; !w.take && (r.Holder != l.cfg.Node || r.Released) {
@@ -193,11 +201,15 @@ func (l *Lease) settle() {
 }
 
 // replace starts over: this is another store than the one seen before, so nothing
-// learnt from its records counts, and everything is waited for in full.
+// learnt from its records counts, and everything is waited for in full. What is held
+// stays so for as long as the last renewal said, and is asserted at the new store.
 func (l *Lease) replace(now time.Time) {
 	l.clusterID, l.revision, l.since, l.replaced = 0, 0, time.Time{}, true
 	clear(l.nodes)
 	clear(l.claims)
+	for claim, token := range l.held {
+		l.former[claim] = grant{token, l.until}
+	}
 	clear(l.held)
 	clear(l.wishes)
 	l.doubts = nil
