@@ -3,6 +3,8 @@ package lab
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -84,7 +86,7 @@ func (p printer) paintVerdict(r *run, text string) string {
 	switch {
 	case !r.pass():
 		return p.paint(red, text)
-	case r.Verdict.Figures.TwoHolders > 0:
+	case r.Verdict.Split:
 		return p.paint(yellow, text)
 	}
 	return p.paint(green, text)
@@ -119,11 +121,21 @@ func (p printer) logs(r *run) {
 	}
 }
 
-// table writes the runs one below the other.
+// table writes the runs one below the other, or when there are repetitions, what they
+// amount to.
 func (p printer) table(runs []*run) {
 	p.line("")
 	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t") }
+	if slices.ContainsFunc(runs, func(r *run) bool { return r.Number > 1 }) {
+		summary(runs, row)
+	} else {
+		each(runs, row)
+	}
+	_ = w.Flush() // a reader that is gone is not our trouble
+}
+
+func each(runs []*run, row func(...string)) {
 	row("scenario", "system", "two holders", "nobody", "no service", "take-over", "at the end", "verdict")
 	for _, r := range runs {
 		if r.Error != "" {
@@ -137,14 +149,56 @@ func (p printer) table(runs []*run) {
 		}
 		row(r.Scenario, r.System.String(), millis(f.TwoHolders), millis(f.Nobody), millis(f.Unserved), takeover, f.Final, word(r))
 	}
-	_ = w.Flush() // a reader that is gone is not our trouble
+}
+
+// summary has a row for each scenario and system: of times the median and the worst.
+func summary(runs []*run, row func(...string)) {
+	type key struct{ scenario, system string }
+	var order []key
+	groups := make(map[key][]*run)
+	for _, r := range runs {
+		k := key{r.Scenario, r.System.String()}
+		if groups[k] == nil {
+			order = append(order, k)
+		}
+		groups[k] = append(groups[k], r)
+	}
+	row("scenario", "system", "runs", "failed", "two holders", "nobody", "no service", "take-over")
+	for _, k := range order {
+		failed := 0
+		var two, nobody, unserved, takeover []time.Duration
+		for _, r := range groups[k] {
+			if !r.pass() {
+				failed++
+			}
+			if r.Error != "" {
+				continue
+			}
+			f := r.Verdict.Figures
+			two, nobody, unserved = append(two, f.TwoHolders), append(nobody, f.Nobody), append(unserved, f.Unserved)
+			if len(f.Takeovers) > 0 {
+				takeover = append(takeover, f.Takeovers[0].ARP)
+			}
+		}
+		row(k.scenario, k.system, strconv.Itoa(len(groups[k])), strconv.Itoa(failed),
+			spread(two), spread(nobody), spread(unserved), spread(takeover))
+	}
+}
+
+// spread returns the median and the worst of some times, "median/worst ms".
+func spread(times []time.Duration) string {
+	if len(times) == 0 {
+		return "-"
+	}
+	slices.Sort(times)
+	return fmt.Sprintf("%d/%s", times[len(times)/2].Milliseconds(), millis(times[len(times)-1]))
 }
 
 func word(r *run) string {
 	switch {
 	case !r.pass():
 		return "FAIL"
-	case r.Verdict.Figures.TwoHolders > 0:
+	case r.Verdict.Split:
 		return "SPLIT"
 	}
 	return "PASS"

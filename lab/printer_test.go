@@ -101,6 +101,24 @@ func TestTableStandsSideBySide(t *testing.T) {
 	}
 }
 
+func TestTableOfRepetitions(t *testing.T) {
+	took := func(n int, d time.Duration) *run {
+		f := verify.Figures{Nobody: d, Unserved: 2 * d, Takeovers: []verify.Takeover{{ARP: d}}}
+		return &run{Scenario: "power-off", System: scenario.Lease, Number: n, Verdict: verify.Verdict{Figures: f}}
+	}
+	failed := took(4, 9*ms)
+	failed.Verdict.Failures = []string{"too slow"}
+	var b strings.Builder
+	printer{w: &b}.table([]*run{took(1, 3*ms), took(2, 1*ms), took(3, 2*ms), failed})
+	want := `
+   scenario         system  runs  failed  two holders  nobody  no service  take-over
+  power-off  solovip lease     4       1       0/0 ms  3/9 ms     6/18 ms     3/9 ms
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Scripts rely on it: zero only when everything was as expected.
 func TestExitStatus(t *testing.T) {
 	pass := &run{}

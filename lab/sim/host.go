@@ -24,6 +24,7 @@ type Host struct {
 	incarnation uint64
 	life        int           // which start this is: what belongs to an earlier one is void
 	stored      arbiter.Token // survives a crash
+	left        bool          // so does this: it left while the witness was silent
 	address     bool          // the claim's addresses are on
 	guard       bool          // the guarded service runs
 	wake        time.Time     // the tick that is scheduled
@@ -145,6 +146,11 @@ func (h *Host) do(a node.Action) node.Event {
 		h.later(w.latency(), func() {
 			h.stored = a.Token
 			h.step(node.TokenStored{Claim: a.Claim, Token: a.Token})
+		})
+	case node.StoreLeft:
+		h.later(w.latency(), func() {
+			h.left = a.Left
+			h.step(node.LeftStored{})
 		})
 	case node.AddAddresses:
 		h.address = true

@@ -207,7 +207,7 @@ func (w *World) Timeline(lines int) string {
 func (w *World) config(h *Host) node.Config {
 	cfg := node.Config{
 		Name: h.Name, Incarnation: h.incarnation, Mode: w.Mode, Witnesses: []string{witnessName},
-		Timing: witness.Auto(time.Second, 3), Isolation: arbiter.IsolationClaim, ClearAfter: 30 * time.Second,
+		Timing: witness.Auto(time.Second, 3), Isolation: arbiter.IsolationClaim, ClearAfter: 30 * time.Second, Left: h.left,
 		Claims: []node.ClaimConfig{{
 			Name: "VI_1", Guarded: true, GuardLimit: guardLimit, Token: h.stored,
 			Instances: []node.InstanceConfig{{Address: h.addr, VRRP: vrrp.Config{

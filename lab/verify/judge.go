@@ -38,6 +38,8 @@ type Verdict struct {
 	// Inconclusive says that the lab itself was held up for longer than BlindLimit: then
 	// the run proves nothing, whatever else it shows, and should be repeated.
 	Inconclusive bool `json:"inconclusive,omitempty"`
+	// Split says that the system was expected to have two holders, and had.
+	Split bool `json:"split,omitempty"`
 }
 
 // Pass reports whether the run has shown all that was expected.
@@ -49,7 +51,7 @@ func Judge(h History, e Expect) Verdict {
 	if e.AddressMayStay {
 		f.TwoHolders = f.TwoAnswering
 	}
-	v := Verdict{Figures: f}
+	v := Verdict{Figures: f, Split: e.TwoAtLeast > 0 && f.TwoHolders >= e.TwoAtLeast}
 	fail := func(format string, args ...any) {
 		v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
 	}
@@ -123,7 +125,7 @@ func (v Verdict) String() string {
 	switch {
 	case !v.Pass():
 		b.WriteString("FAIL (" + strings.Join(v.Failures, "; ") + ")")
-	case f.TwoHolders > 0:
+	case v.Split:
 		b.WriteString("SPLIT, as expected of it")
 	default:
 		b.WriteString("PASS")
