@@ -15,12 +15,12 @@ var zeroAddr netip.Addr
 // maxLabel is the longest label of an address: IFNAMSIZ less the NUL.
 const maxLabel = 15
 
-// flags are the options of an address that are words of their own, parameters those that
-// take a value. None of them is supported yet.
+// addressFlags are the options of an address that are words of their own, and
+// addressParameters some that take a value. None of those two is supported yet.
 var (
-	flags      = []string{"use_vmac", "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "no_track"}
-	parameters = []string{"peer", "preferred_lft", "track_group"}
-	options    = slices.Concat([]string{"dev", "label", "brd", "broadcast", "scope"}, flags, parameters)
+	addressFlags      = []string{"use_vmac", "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "no_track"}
+	addressParameters = []string{"peer", "preferred_lft", "track_group"}
+	addressOptions    = slices.Concat([]string{"dev", "label", "brd", "broadcast", "scope"}, addressFlags, addressParameters)
 )
 
 // readAddresses reads the entries of virtual_ipaddress or virtual_ipaddress_excluded. An
@@ -51,7 +51,7 @@ func (l *loader) readAddress(n *syntax.Node) (Address, bool) {
 	a.Prefix = prefix
 	for rest := n.Args(); len(rest) > 0; rest = rest[1:] {
 		name := rest[0]
-		takes := slices.Contains(parameters, name.Text) || slices.Contains(options, name.Text) && !slices.Contains(flags, name.Text)
+		takes := slices.Contains(addressOptions, name.Text) && !slices.Contains(addressFlags, name.Text)
 		if takes && len(rest) == 1 {
 			l.fail(name, "write its value behind it", "%s without a value: keepalived loses the address %s", name.Text, prefix.Addr())
 			return a, false
@@ -133,12 +133,12 @@ func (l *loader) addressOption(a *Address, name, value syntax.Word) bool {
 		a.Scope = value.Text
 	default:
 		switch {
-		case slices.Contains(options, name.Text):
+		case slices.Contains(addressOptions, name.Text):
 			l.warn(name, "", "%s is not supported yet", name.Text)
 		case isAddress(name.Text):
 			l.fail(name, "put each address on a line of its own", "two addresses in one line: keepalived loses %s", name.Text)
 		default:
-			l.warn(name, didYouMean(name.Text, options), "unknown option %s of an address: it is ignored", quote(name.Text))
+			l.warn(name, didYouMean(name.Text, addressOptions), "unknown option %s of an address: it is ignored", quote(name.Text))
 		}
 	}
 	return true

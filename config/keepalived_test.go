@@ -28,8 +28,9 @@ func TestKeepalivedAgrees(t *testing.T) {
 			continue
 		}
 		seen[want]++
+		got, out := judge(t, program, file) // here: a subtest runs on another thread
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			if got, out := judge(t, program, file); got != want {
+			if got != want {
 				t.Errorf("keepalived: %s, the first line says %s\n%s", got, want, out)
 			}
 			_, report := Load(filepath.Base(file), testOptions())
