@@ -35,13 +35,16 @@ func (p Path) String() string {
 // Report is what a node says of itself in the mesh. A newer one (higher Incarnation,
 // then higher Seq) replaces an older one.
 type Report struct {
-	Node        string        `json:"node"`
-	Incarnation uint64        `json:"incarnation"` // grows with each start of the daemon
-	Seq         uint64        `json:"seq"`         // grows with each report
-	Mode        Mode          `json:"mode"`
-	Witness     bool          `json:"witness,omitempty"` // a mesh witness: votes, holds nothing
-	Leaving     bool          `json:"leaving,omitempty"` // stopping in an orderly way
-	Claims      []ClaimReport `json:"claims,omitempty"`
+	Node        string `json:"node"`
+	Incarnation uint64 `json:"incarnation"` // grows with each start of the daemon
+	Seq         uint64 `json:"seq"`         // grows with each report
+	Mode        Mode   `json:"mode"`
+	Witness     bool   `json:"witness,omitempty"` // a mesh witness: votes, holds nothing
+	Leaving     bool   `json:"leaving,omitempty"` // stopping in an orderly way
+	// Left, with Leaving: the node stopped while the witness was silent, and takes nothing
+	// when it is back before the others know that: a promise of every claim, for good.
+	Left   bool          `json:"left,omitempty"`
+	Claims []ClaimReport `json:"claims,omitempty"`
 }
 
 // ClaimReport is what a node says of one claim.
@@ -86,7 +89,7 @@ const (
 
 // Request is a question from one node to another about one claim.
 type Request struct {
-	ID       uint64      `json:"id"` // unique for From and its incarnation
+	ID       uint64      `json:"id"` // grows with each request of From, also over its restarts
 	Kind     RequestKind `json:"kind"`
 	From     string      `json:"from"`
 	To       string      `json:"to"`

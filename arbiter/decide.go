@@ -170,7 +170,7 @@ func decideVeto(in Input) Verdict {
 func decidePermission(in Input) Verdict {
 	until := in.Promised
 	by := "promised by the other nodes"
-	if in.Lease.State == LeaseMine && in.Lease.Until.After(until) {
+	if in.Mode == ModeLease && in.Lease.State == LeaseMine && in.Lease.Until.After(until) {
 		until, by = in.Lease.Until, "leased by the witness"
 	}
 	permitted := until.After(in.Now)
@@ -183,16 +183,15 @@ func decidePermission(in Input) Verdict {
 		}
 		return Verdict{Do: Hold, Until: until, Why: by}
 	}
+	p, held := holder(in)
 	switch {
 	case in.Want == WantNone:
 		return Verdict{Why: "another node is master"}
+	case held && in.Want == WantPreempt && in.Priority > p.Priority:
+		// Also of one that holds by this node's promise: letting go, it gives that back.
+		return Verdict{Do: Handover, Peer: p.Name, Why: fmt.Sprintf("%s holds it with the lower priority %d", p.Name, p.Priority)}
 	case in.PromiseTo != "":
 		return Verdict{Peer: in.PromiseTo, Why: "promised to " + in.PromiseTo}
-	}
-	p, held := holder(in)
-	switch {
-	case held && in.Want == WantPreempt && in.Priority > p.Priority:
-		return Verdict{Do: Handover, Peer: p.Name, Why: fmt.Sprintf("%s holds it with the lower priority %d", p.Name, p.Priority)}
 	case held:
 		return Verdict{Peer: p.Name, Why: fmt.Sprintf("%s lives and holds it (%s)", p.Name, p.source())}
 	case permitted:

@@ -19,6 +19,7 @@ type Promises struct {
 
 type promise struct {
 	to    string
+	id    uint64 // of the request that asked for it
 	until time.Time
 }
 
@@ -28,34 +29,43 @@ func NewPromises(wait time.Duration, started time.Time) *Promises {
 	return &Promises{wait: wait, started: started, given: map[string]promise{}}
 }
 
-// Grant decides about a promise of the claim to a node. engaged names what this node
-// itself does with the claim that forbids any promise: it holds it, or a take of its
-// own is under way or in doubt. An empty why means: promised.
-func (p *Promises) Grant(now time.Time, claim, to, engaged string) (why string) {
-	switch g := p.given[claim]; {
-	case engaged != "":
-		return engaged
-	case now.Before(p.started.Add(p.wait)):
+// Grant decides about the promise that r asks for. An empty why means: promised. The
+// caller refuses by itself while it holds the claim, or a take of its own is under way.
+func (p *Promises) Grant(now time.Time, r Request) (why string) {
+	g := p.given[r.Claim]
+	switch {
+	case p.fresh(now):
 		return fmt.Sprintf("started less than %v ago: it may have promised before", p.wait)
-	case g.to != "" && g.to != to && now.Before(g.until):
+	case g.to != "" && g.to != r.From && now.Before(g.until):
 		return "promised to " + g.to
 	}
-	p.given[claim] = promise{to, now.Add(p.wait)}
+	p.given[r.Claim] = promise{r.From, r.ID, now.Add(p.wait)}
 	return ""
 }
 
-// To returns the node that the claim is promised to at this time; empty: to nobody.
+// beforeStart stands for the node that a former start of this one may have promised to.
+const beforeStart = "somebody before this node was started"
+
+// To returns the node that the claim is promised to at this time, or words for one that
+// it may be promised to; empty: to nobody.
 func (p *Promises) To(now time.Time, claim string) string {
 	if g := p.given[claim]; now.Before(g.until) {
 		return g.to
 	}
+	if p.fresh(now) {
+		return beforeStart
+	}
 	return ""
 }
 
-// Release ends a promise because the node it was given to says that it has let go.
-func (p *Promises) Release(claim, by string) {
-	if p.given[claim].to == by {
-		delete(p.given, claim)
+// fresh reports whether promises of a former start may still bind this node.
+func (p *Promises) fresh(now time.Time) bool { return now.Before(p.started.Add(p.wait)) }
+
+// Release ends a promise because r.From says that it has let go. One that it asked for
+// later stays: messages overtake each other.
+func (p *Promises) Release(r Request) {
+	if g := p.given[r.Claim]; g.to == r.From && g.id < r.ID {
+		delete(p.given, r.Claim)
 	}
 }
 
@@ -100,6 +110,14 @@ func (b *Ballot) Answered(a Answer) {
 		b.no[a.From] = a.Why
 	}
 	b.count()
+}
+
+// Grant counts a promise that needs no asking: the voter left and gave it for good.
+func (b *Ballot) Grant(voter string) {
+	if b.id != 0 && slices.Contains(b.voters, voter) {
+		b.yes[voter] = true
+		b.count()
+	}
 }
 
 func (b *Ballot) count() {

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/boottime"
 )
 
 const (
@@ -56,6 +57,10 @@ type Config struct {
 	// Interval is how often reports go out; default 200 ms, at least 10 ms.
 	Interval time.Duration
 
+	// Lasts is how long a published report is repeated; default: until the next one. With
+	// it, a member whose own work hangs falls silent, instead of holding on to its last word.
+	Lasts time.Duration
+
 	Logger *slog.Logger
 
 	// Deliver takes the events, one at a time, in order, from Run's goroutine for them.
@@ -80,6 +85,7 @@ type Mesh struct {
 	mu       sync.Mutex // guards all below, and the alive, since and heard of each peer
 	list     *memberlist.Memberlist
 	own      *arbiter.Report // as published; nil: nothing yet
+	ownAt    time.Time       // when it was published
 	seq      uint64          // of the last own report sent
 	floor    uint64          // the least incarnation that the peers will take for news
 	reports  *table
@@ -223,7 +229,7 @@ func (m *Mesh) Publish(r arbiter.Report) error {
 		return fmt.Errorf("publish: report of %d bytes; at most %d", n, maxMessage-overhead)
 	}
 	m.mu.Lock()
-	m.own = &r
+	m.own, m.ownAt = &r, boottime.Now()
 	m.mu.Unlock()
 	select {
 	case m.announce <- struct{}{}:

@@ -194,7 +194,7 @@ func (m *Mesh) sendReports(list *memberlist.Memberlist, leaving bool) {
 
 // nextOwn returns the next of our own reports. Mesh.mu is held.
 func (m *Mesh) nextOwn(leaving bool) (arbiter.Report, bool) {
-	if m.own == nil {
+	if m.own == nil || m.cfg.Lasts > 0 && boottime.Now().Sub(m.ownAt) > m.cfg.Lasts {
 		return arbiter.Report{}, false
 	}
 	m.seq++

@@ -29,6 +29,9 @@ type (
 		Claim string
 		Token arbiter.Token
 	}
+	// StoreLeft makes it durable that this node left while the witness was silent, or that
+	// this is over. LeftStored follows.
+	StoreLeft struct{ Left bool }
 	// ArmGate lets the claim's addresses through until the deadline, by the kernel's timer.
 	ArmGate struct {
 		Claim string
@@ -103,6 +106,7 @@ func (Begin) action()           {}
 func (End) action()             {}
 func (SendAdvert) action()      {}
 func (StoreToken) action()      {}
+func (StoreLeft) action()       {}
 func (ArmGate) action()         {}
 func (ShutGate) action()        {}
 func (AddAddresses) action()    {}

@@ -151,7 +151,7 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	switch c.verdict.Do {
 	case arbiter.Refuse:
 		c.consults = time.Time{}
-		if n.lease != nil && n.barred(c) != "" && n.leased(now, c) {
+		if n.lease != nil && n.barred(now, c) != "" && n.leased(now, c) {
 			n.giveBack(now, c, "") // granted too late: nothing of it was used
 		}
 	case arbiter.Consult:
@@ -247,7 +247,7 @@ func (n *Node) giveBack(now time.Time, c *claim, to string) {
 func (n *Node) settleHeld(now time.Time, c *claim) {
 	switch {
 	case c.verdict.Do == arbiter.Hold:
-	case n.barred(c) != "":
+	case n.barred(now, c) != "":
 		c.to = n.successor(now, c)
 		c.let(n, now, c.verdict.Why, false)
 		return

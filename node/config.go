@@ -19,7 +19,9 @@ type Config struct {
 	Timing      witness.Timing // ModeLease and ModeQuorum; must pass Check
 	Isolation   arbiter.Isolation
 	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
-	Claims      []ClaimConfig // sorted by name
+	// Left says that this node left while the witness was silent: see leave.go.
+	Left   bool
+	Claims []ClaimConfig // sorted by name
 }
 
 // ClaimConfig is one claim: an instance, or a sync group of several.

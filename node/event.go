@@ -75,6 +75,8 @@ type (
 		Token arbiter.Token
 		Err   error
 	}
+	// LeftStored is the result of StoreLeft.
+	LeftStored struct{ Err error }
 	// AddressesDone is the result of AddAddresses (On) or RemoveAddresses.
 	AddressesDone struct {
 		Claim string
@@ -105,5 +107,6 @@ func (PeerAnswered) event()  {}
 func (WitnessDone) event()   {}
 func (WitnessSeen) event()   {}
 func (TokenStored) event()   {}
+func (LeftStored) event()    {}
 func (AddressesDone) event() {}
 func (GuardsDone) event()    {}

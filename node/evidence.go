@@ -16,7 +16,7 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 		Now:       now,
 		Mode:      n.cfg.Mode,
 		Holding:   c.phase == Adding || c.phase == Held,
-		Barred:    n.barred(c),
+		Barred:    n.barred(now, c),
 		Token:     c.token,
 		Priority:  c.priority(),
 		Address:   c.address(),
@@ -37,12 +37,18 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 }
 
 // barred says why this node may not hold the claim, whatever the others say.
-func (n *Node) barred(c *claim) string {
+func (n *Node) barred(now time.Time, c *claim) string {
 	switch {
 	case n.stopping:
 		return "the daemon is stopping"
 	case c.leaving:
 		return "the new configuration does not have it as it is"
+	}
+	if name := n.owing(); name != "" {
+		return "this node left while the witness was silent, and " + name + " may still count on that: waiting for a word of it"
+	}
+	if now.Before(n.quiet) {
+		return "this node left while the witness was silent, and a peer may hold by that for a little longer"
 	}
 	for _, in := range c.instances {
 		if in.fault != "" {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
@@ -18,6 +19,8 @@ type peer struct {
 	seen    time.Time // when the latest report, or an answer, came
 	path    arbiter.Path
 	direct  time.Time // when it was last heard without a relay
+	left    time.Time // it left while the witness was silent: then; zero: it did not, or is back
+	owed    bool      // this node left so, and the peer may not know yet that it is back
 }
 
 func (n *Node) applyMesh(now time.Time, ev Event) {
@@ -34,7 +37,8 @@ func (n *Node) applyMesh(now time.Time, ev Event) {
 	case PeerReport:
 		n.hear(now, ev)
 	case PeerAsked:
-		if n.peers[ev.Request.From] != nil {
+		if p := n.peers[ev.Request.From]; p != nil {
+			p.left = time.Time{} // it asks, so it is back
 			n.answer(now, ev.Request)
 		}
 	case PeerAnswered:
@@ -55,6 +59,10 @@ func (n *Node) hear(now time.Time, ev PeerReport) {
 		return
 	}
 	p.report, p.seen, p.path = ev.Report, now, ev.Path
+	p.left = time.Time{}
+	if ev.Report.Leaving && ev.Report.Left {
+		p.left = now
+	}
 }
 
 // consult asks every peer whether it holds the claim, by every path.
@@ -102,6 +110,10 @@ func (n *Node) openBallot(now time.Time, c *claim) {
 	id := n.newRequest()
 	c.ballot.Open(now, id)
 	for _, name := range c.ballot.Voters() {
+		if n.leftForGood(n.peers[name]) {
+			c.ballot.Grant(name)
+			continue
+		}
 		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestPromise, To: name, Claim: c.cfg.Name, Token: c.token, Priority: c.priority()})
 	}
 }
@@ -139,14 +151,14 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		case arbiter.RequestHolds:
 			a.Yes = c.holds()
 		case arbiter.RequestPromise:
-			a.Why = n.promise(now, c, r.From)
+			a.Why = n.promise(now, c, r)
 			a.Yes = a.Why == ""
 		case arbiter.RequestHandover:
 			a.Why = n.handOver(now, c, r)
 			a.Yes = a.Why == ""
 		case arbiter.RequestReleased:
 			a.Yes = true
-			n.offeredTo(now, c, r.From)
+			n.offeredTo(now, c, r)
 		default:
 			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)
 		}
@@ -156,7 +168,7 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 }
 
 // promise decides about a promise to a peer.
-func (n *Node) promise(now time.Time, c *claim, to string) (why string) {
+func (n *Node) promise(now time.Time, c *claim, r arbiter.Request) (why string) {
 	switch {
 	case n.promises == nil:
 		return "this node's mode knows no promises"
@@ -170,7 +182,7 @@ func (n *Node) promise(now time.Time, c *claim, to string) (why string) {
 	if n.lease != nil {
 		n.lease.Drop(c.cfg.Name)
 	}
-	return n.promises.Grant(now, c.cfg.Name, to, "")
+	return n.promises.Grant(now, r)
 }
 
 // handOver begins to let go in favour of a peer whose priority is higher.
@@ -191,8 +203,9 @@ func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string)
 }
 
 // offeredTo takes in that a peer has let go of the claim, all verified.
-func (n *Node) offeredTo(now time.Time, c *claim, by string) {
-	p := n.peers[by]
+func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
+	p := n.peers[r.From]
+	p.report.Claims = slices.Clone(p.report.Claims) // the mesh has it too
 	for i := range p.report.Claims {
 		if p.report.Claims[i].Claim == c.cfg.Name {
 			p.report.Claims[i].Holds, p.report.Claims[i].Guards = false, false
@@ -201,7 +214,7 @@ func (n *Node) offeredTo(now time.Time, c *claim, by string) {
 	p.seen = now
 	c.offered = now
 	if n.promises != nil {
-		n.promises.Release(c.cfg.Name, by)
+		n.promises.Release(r)
 	}
 	if n.lease != nil {
 		n.lease.Hasten(now)
@@ -218,6 +231,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 		return
 	}
 	c.known = max(c.known, a.Token)
+	p.owed = false // it has heard this node, so it counts on its absence no longer
 	if c.ballot != nil {
 		c.ballot.Answered(a)
 	}
@@ -253,7 +267,7 @@ func (n *Node) publishNow(now time.Time) {
 }
 
 func (n *Node) report() arbiter.Report {
-	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped}
+	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped, Left: n.leaving == leftStored}
 	for _, name := range n.claimNames() {
 		c := n.claims[name]
 		cr := arbiter.ClaimReport{

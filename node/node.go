@@ -18,6 +18,8 @@ type Node struct {
 	started  time.Time
 	stopping bool
 	stopped  bool
+	leaving  leaving
+	quiet    time.Time // until then nothing is taken: a peer may still count on our absence
 
 	claims   map[string]*claim
 	pending  []ClaimConfig // to replace claims that are still letting go
@@ -46,7 +48,7 @@ func New(cfg Config) (*Node, error) {
 		requestID: cfg.Incarnation,
 	}
 	for _, name := range cfg.Peers {
-		n.peers[name] = &peer{name: name}
+		n.peers[name] = &peer{name: name, owed: cfg.Left}
 	}
 	for _, name := range cfg.Witnesses {
 		n.peers[name] = &peer{name: name, witness: true}
@@ -87,6 +89,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		return nil
 	}
 	n.apply(now, ev)
+	n.settleReturn(now)
 	for _, name := range n.claimNames() {
 		n.settle(now, n.claims[name])
 	}
@@ -133,6 +136,8 @@ func (n *Node) apply(now time.Time, ev Event) {
 		if n.lease != nil {
 			n.lease.Observe(now, ev.Observation)
 		}
+	case LeftStored:
+		n.leftStored(ev.Err)
 	case TokenStored, AddressesDone, GuardsDone:
 		n.applyResult(now, ev)
 	}
@@ -141,7 +146,7 @@ func (n *Node) apply(now time.Time, ev Event) {
 func (n *Node) start(now time.Time) {
 	n.started = now
 	if n.permits() {
-		n.promises = arbiter.NewPromises(n.cfg.Timing.Wait, now)
+		n.promises = arbiter.NewPromises(n.cfg.Timing.Wait, n.forgotUntil(now))
 	}
 	n.tell(Info, "", "started", n.modeInWords())
 	for _, name := range n.claimNames() {
@@ -151,6 +156,17 @@ func (n *Node) start(now time.Time) {
 	for _, in := range n.instances() {
 		n.drive(now, in, vrrp.Start{})
 	}
+}
+
+// forgotUntil returns when this node could have given the promises that it has
+// forgotten. Where only all others together give permission none of them matters: the
+// holder would have to give one too. A former start of this node could do harm by
+// taking, not by promising, and a take waits anyway.
+func (n *Node) forgotUntil(now time.Time) time.Time {
+	if n.cfg.Mode == arbiter.ModeLease {
+		return time.Time{}
+	}
+	return now
 }
 
 // drive steps an instance's VRRP machine and turns its actions into the node's.
@@ -232,6 +248,9 @@ func (n *Node) finishStop(now time.Time) {
 			return
 		}
 	}
+	if !n.leave(now) {
+		return
+	}
 	for _, in := range n.instances() {
 		n.drive(now, in, vrrp.Stop{})
 	}
@@ -258,6 +277,12 @@ func (n *Node) Deadline(now time.Time) time.Time {
 	}
 	if len(n.peers) > 0 {
 		d.add(n.nextReport)
+	}
+	if n.owing() != "" {
+		d.add(now.Add(askEvery))
+	}
+	if now.Before(n.quiet) {
+		d.add(n.quiet)
 	}
 	return d.at
 }

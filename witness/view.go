@@ -224,6 +224,12 @@ func (l *Lease) Beat(node string) (at time.Time, ok bool) {
 	return n.changed, n.Version != 0
 }
 
+// Alive reports whether the node's record was seen to change while this node looked on.
+func (l *Lease) Alive(node string) bool {
+	n := l.nodes[node]
+	return n.Version != 0 && n.changed.After(l.since)
+}
+
 // Answered returns when the witness last answered, and the error of the last try if
 // that failed.
 func (l *Lease) Answered() (time.Time, error) { return l.answered, l.err }

@@ -149,3 +149,37 @@ func TestSimReturnedNodePreemptsByHandover(t *testing.T) {
 		})
 	}
 }
+
+func TestSimPeerStoppedDuringWitnessOutageMovesNothing(t *testing.T) {
+	w := started(t, arbiter.ModeLease)
+	w.Run(5 * time.Second)
+	w.Store.Up = false
+	w.Run(10 * time.Second)
+	w.Host("n2").Stop()
+	steady(t, w, time.Minute, "n1")
+	w.Host("n2").Start()
+	steady(t, w, 30*time.Second, "n1")
+	w.Store.Up = true
+	steady(t, w, 30*time.Second, "n1")
+	w.Host("n1").Crash()
+	await(t, w, 5*time.Second, "n2 is a full peer again", func() bool { return w.Host("n2").Holds() })
+}
+
+func TestSimPeerThatLeftTakesNothingUnseen(t *testing.T) {
+	w := started(t, arbiter.ModeLease)
+	w.Run(5 * time.Second)
+	w.Store.Up = false
+	w.Run(10 * time.Second)
+	w.Host("n2").Stop()
+	w.Run(10 * time.Second)
+	// n1 lives on the promise that n2 left. It is cut off from all; n2 comes back and
+	// reaches the witness, which knows of no renewal for long.
+	for _, o := range []string{"n2", "w1"} {
+		w.CutBoth("n1", o, sim.All()...)
+	}
+	w.Store.Up = true
+	w.Host("n2").Start()
+	steady(t, w, time.Minute, "n1")
+	w.Heal()
+	steady(t, w, 20*time.Second, "n1")
+}

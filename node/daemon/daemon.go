@@ -127,6 +127,7 @@ func open(opt Options) (*daemon, error) {
 		return nil, err
 	}
 	d.setSources(d.settings)
+	d.settings.node.Left = d.store.left()
 	if d.node, err = node.New(d.settings.node); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.lanes.run("store", func(context.Context) {
 			d.post(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: d.store.setToken(a.Claim, a.Token)})
 		})
+	case node.StoreLeft:
+		d.lanes.run("store", func(context.Context) { d.post(node.LeftStored{Err: d.store.setLeft(a.Left)}) })
 	case node.ArmGate:
 		return d.armGate(a)
 	case node.ShutGate:

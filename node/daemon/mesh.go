@@ -3,6 +3,7 @@ package daemon
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/mesh"
@@ -14,6 +15,8 @@ func newMesh(c *config.Cluster, self config.Member, log *slog.Logger, deliver fu
 	cfg := mesh.Config{
 		Name: self.Name, Cluster: c.Name, Bind: netip.AddrPortFrom(self.Addr, c.MeshPort),
 		Insecure: c.Insecure, Logger: log, Deliver: deliver,
+		// The loop publishes five times as often: one that hangs must not veto its successor.
+		Lasts: time.Second,
 	}
 	for _, members := range [][]config.Member{c.Nodes, c.Witnesses} {
 		for _, m := range members {

@@ -26,6 +26,8 @@ type store struct {
 type stored struct {
 	Incarnation uint64                   `json:"incarnation"`
 	Tokens      map[string]arbiter.Token `json:"tokens"`
+	// Left says that the node stopped while the witness was silent.
+	Left bool `json:"left,omitempty"`
 }
 
 // openStore reads the store and begins a new incarnation.
@@ -69,6 +71,20 @@ func (s *store) setToken(claim string, token arbiter.Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data.Tokens[claim] = token
+	return s.write()
+}
+
+func (s *store) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.Left
+}
+
+// setLeft makes it durable that the node left a promise behind, or took it back.
+func (s *store) setLeft(left bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data.Left = left
 	return s.write()
 }
 

@@ -146,10 +146,10 @@ func (v *voter) answer(now time.Time, r arbiter.Request) arbiter.Answer {
 	a := arbiter.Answer{ID: r.ID, From: r.To, To: r.From, Claim: r.Claim}
 	switch r.Kind {
 	case arbiter.RequestPromise:
-		a.Why = v.promises.Grant(now, r.Claim, r.From, "")
+		a.Why = v.promises.Grant(now, r)
 		a.Yes = a.Why == ""
 	case arbiter.RequestReleased:
-		v.promises.Release(r.Claim, r.From)
+		v.promises.Release(r)
 		a.Yes = true
 	case arbiter.RequestHolds, arbiter.RequestHandover:
 		a.Why = "a witness holds nothing"
