@@ -29,7 +29,7 @@ const (
 )
 
 func (p printer) paint(color int, text string) string {
-	if !p.color || text == "" {
+	if !p.color || color == 0 {
 		return text
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", color, text)

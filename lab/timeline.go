@@ -149,10 +149,15 @@ func lanes(h verify.History, width int) []string {
 	}
 	draw := func(row []rune, node string, src verify.Source, mark rune) {
 		for _, s := range h.Spans {
-			if s.Source == src && s.Node == node && s.To >= from {
-				for c := column(s.From); c <= column(s.To); c++ {
-					row[c] = mark
-				}
+			if s.Source != src || s.Node != node || s.To < from {
+				continue
+			}
+			to := s.To
+			if to >= h.End-atEnd {
+				to = h.End // the last questions were still open
+			}
+			for c := column(s.From); c <= column(to); c++ {
+				row[c] = mark
 			}
 		}
 	}
