@@ -56,6 +56,7 @@ type ClaimReport struct {
 	Token    Token  `json:"token"`            // of the holding, else the highest one known
 	Priority uint8  `json:"priority"`
 	Address  string `json:"address,omitempty"` // what breaks a tie of priorities
+	Barred   string `json:"barred,omitempty"`  // why the node would not take it; empty: it would
 }
 
 // Newer reports whether r replaces old.
@@ -84,7 +85,7 @@ const (
 	RequestHolds    RequestKind = iota + 1 // do you hold this claim?
 	RequestPromise                         // promise not to take it, nor to promise it to another
 	RequestHandover                        // let go of it in my favour: my priority is higher
-	RequestReleased                        // told, not asked: I have let go of it, take it
+	RequestReleased                        // told, not asked: I have let go of it, in favour of For
 )
 
 // Request is a question from one node to another about one claim.
@@ -96,6 +97,7 @@ type Request struct {
 	Claim    string      `json:"claim"`
 	Token    Token       `json:"token,omitempty"`
 	Priority uint8       `json:"priority,omitempty"`
+	For      string      `json:"for,omitempty"` // RequestReleased: who is to take it; empty: anyone
 }
 
 // Answer is what a Request brings back.

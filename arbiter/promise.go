@@ -97,10 +97,10 @@ func (b *Ballot) Open(now time.Time, id uint64) {
 	b.count()
 }
 
-// Answered takes in an answer; one to an earlier round, or of somebody who has no
-// vote, changes nothing.
+// Answered takes in an answer; one to an earlier round, to none that is open, or of
+// somebody who has no vote, changes nothing.
 func (b *Ballot) Answered(a Answer) {
-	if a.ID != b.id || !slices.Contains(b.voters, a.From) {
+	if b.id == 0 || b.asked.IsZero() || a.ID != b.id || !slices.Contains(b.voters, a.From) {
 		return
 	}
 	if a.Yes {

@@ -81,6 +81,14 @@ type (
 	Reply struct{ Answer arbiter.Answer }
 	// AskWitness carries a Swap to the witness. WitnessDone follows.
 	AskWitness struct{ Operation witness.Operation }
+	// Respond answers an operator's command: Err says why it was refused, or is nil.
+	Respond struct {
+		ID   uint64
+		Text string
+		Err  error
+	}
+	// StoreStandby makes it durable that the node is in standby, or no longer.
+	StoreStandby struct{ On bool }
 	// Tell is a line for the operator.
 	Tell struct {
 		Level Level
@@ -119,5 +127,7 @@ func (Publish) action()         {}
 func (Question) action()        {}
 func (Reply) action()           {}
 func (AskWitness) action()      {}
+func (Respond) action()         {}
+func (StoreStandby) action()    {}
 func (Tell) action()            {}
 func (Stopped) action()         {}

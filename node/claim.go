@@ -59,6 +59,7 @@ type claim struct {
 	ballot   *arbiter.Ballot // the promises of others
 	asked    time.Time       // when the peers were last asked whether they hold it
 	consults time.Time       // since when they are being asked
+	yielded  bool            // an operator gave the claim away: it is not taken back from a live holder
 	told     string          // the refusal that was last told
 	handover time.Time       // when a handover was last asked for
 	offered  time.Time       // when a peer last said that it has let go
@@ -182,7 +183,7 @@ func (n *Node) explain(c *claim) {
 // take begins to hold: the token first, so that no service ever runs with one that a
 // crash could hand out again.
 func (n *Node) take(now time.Time, c *claim) {
-	c.consults = time.Time{}
+	c.consults, c.yielded = time.Time{}, false
 	c.waitForGuards(n, now)
 	switch {
 	case n.cfg.Mode == arbiter.ModeVRRP:

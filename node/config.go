@@ -20,8 +20,10 @@ type Config struct {
 	Isolation   arbiter.Isolation
 	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
 	// Left says that this node left while the witness was silent: see leave.go.
-	Left   bool
-	Claims []ClaimConfig // sorted by name
+	Left bool
+	// Standby is what the operator said last, before the daemon was started.
+	Standby bool
+	Claims  []ClaimConfig // sorted by name
 }
 
 // ClaimConfig is one claim: an instance, or a sync group of several.

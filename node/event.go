@@ -24,6 +24,19 @@ type (
 	// Reconfigure replaces the claims. Those that are the same stay held.
 	Reconfigure struct{ Claims []ClaimConfig }
 
+	// Handover asks to give a claim to another node: To, or the best one. Respond follows.
+	Handover struct {
+		ID    uint64 // of the Respond
+		Claim string
+		To    string
+	}
+	// Standby makes the node give away what it holds and take nothing, or ends that.
+	// Respond follows.
+	Standby struct {
+		ID uint64
+		On bool
+	}
+
 	// Advert is a VRRP packet that has been received for an instance and parsed.
 	Advert struct {
 		Instance string
@@ -97,6 +110,8 @@ func (Start) event()         {}
 func (Tick) event()          {}
 func (Stop) event()          {}
 func (Reconfigure) event()   {}
+func (Handover) event()      {}
+func (Standby) event()       {}
 func (Advert) event()        {}
 func (Link) event()          {}
 func (Script) event()        {}

@@ -41,6 +41,8 @@ func (n *Node) barred(now time.Time, c *claim) string {
 	switch {
 	case n.stopping:
 		return "the daemon is stopping"
+	case n.cfg.Standby:
+		return "this node is in standby: `solovip standby off` ends that"
 	case c.leaving:
 		return "the new configuration does not have it as it is"
 	}
@@ -140,6 +142,8 @@ func (n *Node) want(now time.Time, c *claim, lease arbiter.Lease) arbiter.Want {
 	for _, in := range c.instances {
 		switch {
 		case !in.machine.Wants():
+		case in.preempts && c.yielded:
+			// An operator gave the claim away: it is not taken back from a live holder.
 		case in.preempts:
 			want = max(want, arbiter.WantPreempt)
 		default:
@@ -246,7 +250,7 @@ func (n *Node) successor(now time.Time, c *claim) string {
 	for _, p := range n.cfg.Peers {
 		peer := n.peers[p]
 		cr, ok := peer.report.Claim(c.cfg.Name)
-		if !ok || peer.report.Leaving || now.Sub(peer.seen) > n.fresh || cr.State != vrrp.StateBackup.String() {
+		if !ok || cr.Barred != "" || peer.report.Leaving || now.Sub(peer.seen) > n.fresh || cr.State != vrrp.StateBackup.String() {
 			continue
 		}
 		if name == "" || cr.Priority > best.Priority {

@@ -131,10 +131,12 @@ func (n *Node) askHandover(now time.Time, c *claim) {
 	})
 }
 
-// offer tells the successor that the claim is free for it.
+// offer tells all peers that this node has let go: one of them may take the claim, and
+// none is bound to this node by a promise any more.
 func (n *Node) offer(c *claim) {
-	if c.to != "" {
-		n.question(arbiter.Request{ID: n.newRequest(), Kind: arbiter.RequestReleased, To: c.to, Claim: c.cfg.Name, Token: c.known})
+	id := n.newRequest()
+	for _, name := range slices.Concat(n.cfg.Peers, n.cfg.Witnesses) {
+		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestReleased, To: name, Claim: c.cfg.Name, Token: c.known, For: c.to})
 	}
 }
 
@@ -250,7 +252,7 @@ func (n *Node) publish(now time.Time) {
 	if len(n.peers) == 0 || n.started.IsZero() {
 		return
 	}
-	r := n.report()
+	r := n.report(now)
 	if said := fmt.Sprint(r); said != n.reported || !now.Before(n.nextReport) {
 		n.reported = said
 		n.reportSeq++
@@ -266,13 +268,13 @@ func (n *Node) publishNow(now time.Time) {
 	n.publish(now)
 }
 
-func (n *Node) report() arbiter.Report {
+func (n *Node) report(now time.Time) arbiter.Report {
 	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped, Left: n.leaving == leftStored}
 	for _, name := range n.claimNames() {
 		c := n.claims[name]
 		cr := arbiter.ClaimReport{
 			Claim: name, State: c.state().String(), Holds: c.holds(), Guards: c.guards.state != guardsOff,
-			Token: c.known, Priority: c.priority(), Address: c.address(),
+			Token: c.known, Priority: c.priority(), Address: c.address(), Barred: n.barred(now, c),
 		}
 		if cr.Holds {
 			cr.Token = c.token

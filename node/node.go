@@ -114,6 +114,11 @@ func (n *Node) apply(now time.Time, ev Event) {
 	case Stop:
 		n.stopping = true
 		n.tell(Info, "", "stopping in order", "every claim held is handed over")
+	case Handover:
+		text, err := n.handoverTo(now, ev)
+		n.emit(Respond{ID: ev.ID, Text: text, Err: err})
+	case Standby:
+		n.setStandby(ev)
 	case Reconfigure:
 		n.reconfigure(ev.Claims)
 	case Advert:

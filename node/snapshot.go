@@ -19,6 +19,7 @@ type Snapshot struct {
 	SafetyWhy   string           `json:"safety_why"`
 	UptimeMS    int64            `json:"uptime_ms"`
 	Stopping    bool             `json:"stopping"`
+	Standby     bool             `json:"standby"`
 	Witness     *WitnessSnapshot `json:"witness,omitempty"`
 	Peers       []PeerSnapshot   `json:"peers"`
 	Claims      []ClaimSnapshot  `json:"claims"`
@@ -90,7 +91,7 @@ type InstanceSnapshot struct {
 func (n *Node) Snapshot(now time.Time) Snapshot {
 	s := Snapshot{
 		Node: n.cfg.Name, Mode: n.cfg.Mode.String(), ModeInWords: n.modeInWords(),
-		UptimeMS: age(now, n.started), Stopping: n.stopping,
+		UptimeMS: age(now, n.started), Stopping: n.stopping, Standby: n.cfg.Standby,
 		Peers: []PeerSnapshot{}, Claims: []ClaimSnapshot{},
 	}
 	if n.lease != nil {

@@ -12,9 +12,12 @@ func (s Story) Tell(w *World) {
 	for _, h := range w.Hosts {
 		w.After(time.Duration(w.Rand.Int64N(int64(3*time.Second))), h.Start)
 	}
-	for at := 5 * time.Second; at < s.Length; {
-		at += time.Duration(w.Rand.Int64N(int64(8 * time.Second)))
-		w.After(at, func() { w.fault() })
+	at := 5 * time.Second
+	for {
+		if at += time.Duration(w.Rand.Int64N(int64(8 * time.Second))); at >= s.Length {
+			return
+		}
+		w.After(at, w.fault)
 	}
 }
 

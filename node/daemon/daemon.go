@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -53,10 +54,18 @@ type daemon struct {
 	gate        *gate.Gate       // nil in the modes without a deadline
 	ungated     map[string]error // claims whose gate could not be armed, and why
 
+	commands  commands
 	events    chan node.Event
 	snapshots chan chan node.Snapshot
 	work      *errgroup.Group
 	workCtx   context.Context //nolint:containedctx // the lifetime of everything that Run starts
+}
+
+// commands are the operators' commands that wait for the node's answer.
+type commands struct {
+	mu      sync.Mutex // guards the fields below
+	last    uint64
+	waiting map[uint64]chan response
 }
 
 // eventQueue bounds the events that wait for the loop. When it is full adverts are
@@ -109,6 +118,7 @@ func open(opt Options) (*daemon, error) {
 		guards:    map[string]*guardSet{},
 		retired:   map[string]retired{},
 		ungated:   map[string]error{},
+		commands:  commands{waiting: map[uint64]chan response{}},
 		events:    make(chan node.Event, eventQueue),
 		snapshots: make(chan chan node.Snapshot),
 	}
@@ -127,7 +137,7 @@ func open(opt Options) (*daemon, error) {
 		return nil, err
 	}
 	d.setSources(d.settings)
-	d.settings.node.Left = d.store.left()
+	d.settings.node.Left, d.settings.node.Standby = d.store.flags()
 	if d.node, err = node.New(d.settings.node); err != nil {
 		return nil, err
 	}

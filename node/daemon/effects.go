@@ -29,6 +29,14 @@ func (d *daemon) do(a node.Action) node.Event {
 		})
 	case node.StoreLeft:
 		d.lanes.run("store", func(context.Context) { d.post(node.LeftStored{Err: d.store.setLeft(a.Left)}) })
+	case node.StoreStandby:
+		d.lanes.run("store", func(context.Context) {
+			if err := d.store.setStandby(a.On); err != nil {
+				d.log.Error("the standby will be forgotten at the next start: it cannot be stored", "err", err)
+			}
+		})
+	case node.Respond:
+		d.respond(a)
 	case node.ArmGate:
 		return d.armGate(a)
 	case node.ShutGate:

@@ -32,7 +32,8 @@ func (d *daemon) planReload() (*settings, error) {
 // sameCluster reports whether everything but the claims is the same.
 func sameCluster(a, b *settings) bool {
 	x, y := a.node, b.node
-	x.Claims, y.Claims, x.Left, y.Left = nil, nil, false, false
+	x.Claims, x.Left, x.Standby = nil, false, false
+	y.Claims, y.Left, y.Standby = nil, false, false
 	if !reflect.DeepEqual(x, y) {
 		return false
 	}

@@ -28,6 +28,8 @@ type stored struct {
 	Tokens      map[string]arbiter.Token `json:"tokens"`
 	// Left says that the node stopped while the witness was silent.
 	Left bool `json:"left,omitempty"`
+	// Standby is the operator's last word.
+	Standby bool `json:"standby,omitempty"`
 }
 
 // openStore reads the store and begins a new incarnation.
@@ -74,10 +76,19 @@ func (s *store) setToken(claim string, token arbiter.Token) error {
 	return s.write()
 }
 
-func (s *store) left() bool {
+// flags returns whether the node left a promise behind, and whether it is in standby.
+func (s *store) flags() (left, standby bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.data.Left
+	return s.data.Left, s.data.Standby
+}
+
+// setStandby makes the operator's word durable.
+func (s *store) setStandby(on bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data.Standby = on
+	return s.write()
 }
 
 // setLeft makes it durable that the node left a promise behind, or took it back.
