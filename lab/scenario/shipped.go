@@ -174,7 +174,7 @@ func powerOff() Scenario {
 }
 
 func orderlyStop() Scenario {
-	quick := verify.Expect{Takeover: orderly, Serving: service, Nobody: orderly, Holder: "n2"}
+	quick := verify.Expect{Takeover: orderly, Serving: time.Second, Nobody: orderly, Unserved: time.Second, Holder: "n2"}
 	// The other modes wait for the skew time: (256-100)/256 of the advertisement interval.
 	skew := verify.Expect{Takeover: time.Second, Serving: service, Nobody: time.Second, Holder: "n2"}
 	return Scenario{
