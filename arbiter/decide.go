@@ -83,6 +83,9 @@ type Input struct {
 	PromiseTo string    // another node that this node has promised the claim to
 	Peers     []Peer    // the other nodes of the cluster, in order of their names
 	Isolation Isolation // ModeVeto only
+	// Reference is whether the address that a node in isolation must reach answers; Yes
+	// when there is none to reach. ModeVeto only.
+	Reference Tri
 }
 
 // Do is what a Verdict tells the node to do.
@@ -160,6 +163,10 @@ func decideVeto(in Input) Verdict {
 		return Verdict{Why: "adverts of a live master are heard, but no path of the mesh reaches " + strings.Join(gone, ", ")}
 	case len(gone) > 0 && in.Isolation == IsolationHold:
 		return Verdict{Why: "no path reaches " + strings.Join(gone, ", ") + ", and on_isolation is hold"}
+	case len(gone) > 0 && in.Reference == No:
+		return Verdict{Why: "no path reaches " + strings.Join(gone, ", ") + ", nor does the reference answer: this node is the one cut off"}
+	case len(gone) > 0 && in.Reference == Unknown:
+		return Verdict{Do: Consult, Why: "no word yet from the reference"}
 	case len(gone) > 0:
 		return Verdict{Do: Hold, Why: "no path reaches " + strings.Join(gone, ", ") + ", and on_isolation is claim"}
 	}

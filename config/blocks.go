@@ -388,6 +388,7 @@ func (l *loader) readFencing(block *syntax.Node) {
 			if w.Text != "off" {
 				f.Watchdog = w.Text
 				l.absolute(w, "watchdog")
+				l.warn(w, "until then the gate and the addresses' lifetimes silence a VIP, and nothing resets a host that hangs", "watchdog is not supported yet: it is not opened")
 			}
 		case "agent":
 			l.readAgent(f, n)
@@ -415,6 +416,7 @@ func (l *loader) readIsolation(f *Fencing, w syntax.Word) {
 		f.OnIsolation = IsolationClaim
 	case "fence":
 		f.OnIsolation = IsolationFence
+		l.warn(w, "until then nothing is taken in isolation, as with hold", "on_isolation fence is not supported yet: no agent is run")
 	default:
 		l.fail(w, "write hold, claim or fence", "unknown on_isolation %s", quote(w.Text))
 	}

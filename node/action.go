@@ -77,6 +77,8 @@ type (
 	Publish struct{ Report arbiter.Report }
 	// Question sends a question to a peer, by every path.
 	Question struct{ Request arbiter.Request }
+	// AskReference asks whether the reference address answers. ReferenceDone follows.
+	AskReference struct{}
 	// Reply answers a question of a peer.
 	Reply struct{ Answer arbiter.Answer }
 	// AskWitness carries a Swap to the witness. WitnessDone follows.
@@ -125,6 +127,7 @@ func (StopGuards) action()      {}
 func (Notify) action()          {}
 func (Publish) action()         {}
 func (Question) action()        {}
+func (AskReference) action()    {}
 func (Reply) action()           {}
 func (AskWitness) action()      {}
 func (Respond) action()         {}

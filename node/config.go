@@ -18,6 +18,7 @@ type Config struct {
 	Witnesses   []string       // members of the mesh that vote and hold nothing, sorted
 	Timing      witness.Timing // ModeLease and ModeQuorum; must pass Check
 	Isolation   arbiter.Isolation
+	Reference   bool          // ModeVeto: an address must answer before a claim is taken in isolation
 	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
 	// Left says that this node left while the witness was silent: see leave.go.
 	Left bool

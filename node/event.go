@@ -72,6 +72,9 @@ type (
 		Path   arbiter.Path
 	}
 
+	// ReferenceDone is the result of AskReference.
+	ReferenceDone struct{ Answers bool }
+
 	// WitnessDone is the reply to an Ask of the witness.
 	WitnessDone struct {
 		ID      uint64
@@ -119,6 +122,7 @@ func (PeerReport) event()    {}
 func (PeerAlive) event()     {}
 func (PeerAsked) event()     {}
 func (PeerAnswered) event()  {}
+func (ReferenceDone) event() {}
 func (WitnessDone) event()   {}
 func (WitnessSeen) event()   {}
 func (TokenStored) event()   {}

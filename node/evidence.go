@@ -21,6 +21,7 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 		Priority:  c.priority(),
 		Address:   c.address(),
 		Isolation: n.cfg.Isolation,
+		Reference: n.referenceEvidence(now),
 	}
 	if n.lease != nil {
 		in.Lease = n.leaseEvidence(now, c)
@@ -34,6 +35,17 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 	}
 	in.Want = n.want(now, c, in.Lease)
 	return in
+}
+
+// referenceEvidence is the reference's answer, as long as it is fresh.
+func (n *Node) referenceEvidence(now time.Time) arbiter.Tri {
+	switch {
+	case !n.cfg.Reference:
+		return arbiter.Yes
+	case now.Sub(n.referenceAt) > n.fresh:
+		return arbiter.Unknown
+	}
+	return n.reference
 }
 
 // barred says why this node may not hold the claim, whatever the others say.

@@ -74,6 +74,10 @@ func (c *claim) consult(n *Node, now time.Time) {
 		return
 	}
 	c.asked = now
+	if n.cfg.Reference && now.Sub(n.referenceAt) > n.fresh/2 {
+		n.referenceAt, n.reference = now, arbiter.Unknown
+		n.emit(AskReference{})
+	}
 	id := n.newRequest()
 	for _, name := range n.cfg.Peers {
 		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestHolds, To: name, Claim: c.cfg.Name})

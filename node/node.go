@@ -13,13 +13,15 @@ import (
 
 // Node is one node. It is driven by Step alone and is not safe for concurrent use.
 type Node struct {
-	cfg      Config
-	fresh    time.Duration // how long a peer's word counts
-	started  time.Time
-	stopping bool
-	stopped  bool
-	leaving  leaving
-	quiet    time.Time // until then nothing is taken: a peer may still count on our absence
+	cfg         Config
+	fresh       time.Duration // how long a peer's word counts
+	started     time.Time
+	stopping    bool
+	stopped     bool
+	leaving     leaving
+	reference   arbiter.Tri // whether it answered
+	referenceAt time.Time   // when it was asked, or answered
+	quiet       time.Time   // until then nothing is taken: a peer may still count on our absence
 
 	claims   map[string]*claim
 	pending  []ClaimConfig // to replace claims that are still letting go
@@ -133,6 +135,11 @@ func (n *Node) apply(now time.Time, ev Event) {
 		n.track(now)
 	case PeerReport, PeerAlive, PeerAsked, PeerAnswered:
 		n.applyMesh(now, ev)
+	case ReferenceDone:
+		n.reference, n.referenceAt = arbiter.No, now
+		if ev.Answers {
+			n.reference = arbiter.Yes
+		}
 	case WitnessDone:
 		if n.lease != nil {
 			n.lease.Done(now, ev.ID, ev.Outcome, ev.Err, ev.Refused)

@@ -67,6 +67,8 @@ func (d *daemon) do(a node.Action) node.Event {
 		if d.mesh != nil {
 			d.mesh.Ask(a.Request)
 		}
+	case node.AskReference:
+		d.askReference()
 	case node.Reply:
 		if d.mesh != nil {
 			d.mesh.Answer(a.Answer)

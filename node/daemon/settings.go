@@ -116,6 +116,7 @@ func (s *settings) planCluster(host []netip.Addr) error {
 	if s.config.Fencing.OnIsolation == config.IsolationClaim {
 		s.node.Isolation = arbiter.IsolationClaim
 	}
+	s.node.Reference = s.config.Fencing.Reference.IsValid() && s.node.Mode == arbiter.ModeVeto
 	return nil
 }
 
