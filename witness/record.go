@@ -69,9 +69,9 @@ func (r NodeRecord) Wait(own time.Duration) time.Duration {
 	return max(own, WaitFor(time.Duration(r.HoldMS)*time.Millisecond, time.Duration(r.LateMS)*time.Millisecond))
 }
 
-// maxServe bounds what a record may say of itself, so that a mangled one
-// cannot lock a claim for years.
-const maxServe = time.Hour
+// maxServe bounds each time that a record says of itself, so that a mangled one cannot
+// lock a claim for years. The slowest VRRP, 100 adverts of 255 s, takes seven hours.
+const maxServe = 24 * time.Hour
 
 // Keys of the records below the cluster's prefix.
 const (
@@ -98,8 +98,8 @@ func (o *Observation) Add(key string, value []byte, version int64) error {
 		if err := decode(key, key[len(nodeKey):], value, &r, func() string { return r.Node }); err != nil {
 			return err
 		}
-		if serve := time.Duration(r.HoldMS+r.LateMS) * time.Millisecond; r.HoldMS < 0 || r.LateMS < 0 || serve < 0 || serve > maxServe {
-			return fmt.Errorf("record %s: hold_ms %d and late_ms %d must be between 0 and an hour: delete the record once the node is stopped", key, r.HoldMS, r.LateMS)
+		if most := maxServe.Milliseconds(); r.HoldMS < 0 || r.HoldMS > most || r.LateMS < 0 || r.LateMS > most {
+			return fmt.Errorf("record %s: hold_ms %d and late_ms %d must be between 0 and a day: delete the record once the node is stopped", key, r.HoldMS, r.LateMS)
 		}
 		if o.Nodes == nil {
 			o.Nodes = map[string]Versioned[NodeRecord]{}
