@@ -167,12 +167,12 @@ func TestReadmeListsSamples(t *testing.T) {
 
 func TestScriptsParse(t *testing.T) {
 	found := 0
-	err := filepath.WalkDir("examples", func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir("examples", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".sh" {
 			return err
 		}
 		found++
-		if out, err := exec.Command("/bin/sh", "-n", path).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-n", path).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", path, err, out)
 		}
 		return nil
@@ -209,7 +209,7 @@ func TestUnits(t *testing.T) {
 		if err := os.WriteFile(copied, []byte(strings.ReplaceAll(text, "/usr/bin/solovip", "/bin/true")), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := exec.Command(verify, "verify", "--man=no", copied).CombinedOutput(); err != nil || len(out) > 0 {
+		if out, err := exec.CommandContext(t.Context(), verify, "verify", "--man=no", copied).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", path, err, out)
 		}
 	}

@@ -89,7 +89,7 @@ func (c *Client) connect(ctx context.Context, e endpoint, tried int) {
 		case connectivity.Idle:
 			conn.Connect()
 		case connectivity.Connecting:
-		default:
+		case connectivity.Ready, connectivity.TransientFailure, connectivity.Shutdown:
 			return
 		}
 		if !conn.WaitForStateChange(ctx, state) {

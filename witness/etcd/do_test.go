@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 	"github.com/solovip/solovip/witness/server"
@@ -20,8 +19,8 @@ func node(name string, beat uint64) witness.NodeRecord {
 	return witness.NodeRecord{Node: name, Incarnation: 7, Beat: beat, HoldMS: 600, LateMS: 100}
 }
 
-func claim(name, holder string, token arbiter.Token) witness.ClaimRecord {
-	return witness.ClaimRecord{Claim: name, Holder: holder, Incarnation: 7, Token: token}
+func claim(name, holder string) witness.ClaimRecord {
+	return witness.ClaimRecord{Claim: name, Holder: holder, Incarnation: 7, Token: 1}
 }
 
 // One story of two nodes: each step is a Swap, and what the answer to it must show.
@@ -46,14 +45,17 @@ func TestDo(t *testing.T) {
 		{"first record again", renew("lb01", 0, 1), false, 2, nodes{"lb01": {Version: 2, Record: node("lb01", 1)}}, nil},
 		{"another node takes", witness.Swap{
 			IfNodes: map[string]int64{"lb02": 0}, IfClaims: map[string]int64{"VI_1": 0},
-			Nodes: []witness.NodeRecord{node("lb02", 1)}, Claims: []witness.ClaimRecord{claim("VI_1", "lb02", 1)},
-		}, true, 3, nodes{"lb01": {Version: 2, Record: node("lb01", 1)}, "lb02": {Version: 3, Record: node("lb02", 1)}}, claims{"VI_1": {Version: 3, Record: claim("VI_1", "lb02", 1)}}},
+			Nodes: []witness.NodeRecord{node("lb02", 1)}, Claims: []witness.ClaimRecord{claim("VI_1", "lb02")},
+		}, true, 3, nodes{"lb01": {Version: 2, Record: node("lb01", 1)}, "lb02": {Version: 3, Record: node("lb02", 1)}}, claims{"VI_1": {Version: 3, Record: claim("VI_1", "lb02")}}},
 		{"nothing is written when one of the conditions fails", witness.Swap{
 			IfNodes: map[string]int64{"lb01": 2}, IfClaims: map[string]int64{"VI_1": 0},
-			Nodes: []witness.NodeRecord{node("lb01", 2)}, Claims: []witness.ClaimRecord{claim("VI_1", "lb01", 1)},
-		}, false, 3, nodes{"lb01": {Version: 2, Record: node("lb01", 1)}, "lb02": {Version: 3, Record: node("lb02", 1)}}, claims{"VI_1": {Version: 3, Record: claim("VI_1", "lb02", 1)}}},
-		{"renewal shows what it has written itself", renew("lb01", 2, 2), true, 4,
-			nodes{"lb01": {Version: 4, Record: node("lb01", 2)}, "lb02": {Version: 3, Record: node("lb02", 1)}}, claims{"VI_1": {Version: 3, Record: claim("VI_1", "lb02", 1)}}},
+			Nodes: []witness.NodeRecord{node("lb01", 2)}, Claims: []witness.ClaimRecord{claim("VI_1", "lb01")},
+		}, false, 3, nodes{"lb01": {Version: 2, Record: node("lb01", 1)}, "lb02": {Version: 3, Record: node("lb02", 1)}}, claims{"VI_1": {Version: 3, Record: claim("VI_1", "lb02")}}},
+		{
+			"renewal shows what it has written itself", renew("lb01", 2, 2), true, 4,
+			nodes{"lb01": {Version: 4, Record: node("lb01", 2)}, "lb02": {Version: 3, Record: node("lb02", 1)}},
+			claims{"VI_1": {Version: 3, Record: claim("VI_1", "lb02")}},
+		},
 	}
 	var cluster uint64
 	for _, s := range steps {
@@ -188,7 +190,7 @@ func TestTooManyRecords(t *testing.T) {
 	c := client(t, etcd.Config{Endpoints: []string{u}, Timeout: patience})
 	var s witness.Swap
 	for i := range 1025 {
-		s.Claims = append(s.Claims, claim(fmt.Sprint("VI_", i), "lb01", 1))
+		s.Claims = append(s.Claims, claim(fmt.Sprint("VI_", i), "lb01"))
 	}
 	_, err := c.Do(t.Context(), s)
 	if !errors.Is(err, etcd.ErrRefused) || !strings.Contains(err.Error(), "too many operations in txn request: raise etcd's --max-txn-ops") {
@@ -209,7 +211,7 @@ func BenchmarkDo(b *testing.B) {
 			c := client(b, etcd.Config{Endpoints: []string{test.url}, Timeout: patience})
 			s := witness.Swap{Nodes: []witness.NodeRecord{node("lb01", 1), node("lb02", 1)}}
 			for i := range 5 {
-				s.Claims = append(s.Claims, claim(fmt.Sprint("VI_", i), "lb01", 1))
+				s.Claims = append(s.Claims, claim(fmt.Sprint("VI_", i), "lb01"))
 			}
 			version, before := do(b, c, s).Nodes["lb01"].Version, p.count()
 			for i := 0; b.Loop(); i++ {

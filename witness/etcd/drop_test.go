@@ -24,7 +24,7 @@ func inOwnNetwork(t *testing.T) bool {
 		tool(t, "ip", "link set lo up")
 		return true
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
 	cmd.Env = append(os.Environ(), elsewhere+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
@@ -53,7 +53,7 @@ func tool(t *testing.T, name, args string) {
 		}
 		t.Skip(err)
 	}
-	if out, err := exec.Command(path, strings.Fields(args)...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), path, strings.Fields(args)...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, args, err, out)
 	}
 }

@@ -3,6 +3,7 @@ package etcd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ var errDoubt = errors.New("whether it was done is not known")
 const hungUp = "the witness hung up: with https it may not accept this node's certificate: see the witness's log"
 
 // remedies says what to do about an error of which the text contains has. The first match counts.
-var remedies = []struct{ has, say string }{
+var remedies = []struct{ has, say string }{ //nolint:gochecknoglobals // a table
 	{"space exceeded", "restart solovip-witness, which frees it; on an etcd of your own: compact, defrag and disarm the alarm with etcdctl, and raise --quota-backend-bytes"},
 	{"too many operations", "raise etcd's --max-txn-ops"},
 	{"permission denied", "grant this node's user (the name in its certificate) readwrite on the prefix /solovip/"},
@@ -52,6 +53,11 @@ var remedies = []struct{ has, say string }{
 	{"unknown service", "there is no etcd there: check endpoints"},
 }
 
+// refusals are the codes with which etcd turns a transaction away before carrying it out.
+var refusals = []codes.Code{ //nolint:gochecknoglobals // a table
+	codes.InvalidArgument, codes.FailedPrecondition, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented,
+}
+
 // explain makes the error of Do: which endpoint, what happened, what to do, and
 // whether the transaction is in doubt.
 func explain(endpoint string, err error, sent bool, after time.Duration) error {
@@ -76,8 +82,7 @@ func explain(endpoint string, err error, sent bool, after time.Duration) error {
 // database (ResourceExhausted) is no such case: the transaction that fills it up is
 // carried out and answered with the same error.
 func refused(err error) bool {
-	switch status.Code(err) {
-	case codes.InvalidArgument, codes.FailedPrecondition, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+	if slices.Contains(refusals, status.Code(err)) {
 		return true
 	}
 	return status.Convert(err).Message() == rpctypes.ErrorDesc(rpctypes.ErrGRPCRequestTooManyRequests)
@@ -86,11 +91,8 @@ func refused(err error) bool {
 // tryNext reports whether another endpoint may answer better. What etcd itself refuses it
 // refuses everywhere, and who no longer waits has learnt nothing about the endpoint.
 func tryNext(err error) bool {
-	switch status.Code(err) {
-	case codes.Canceled, codes.ResourceExhausted:
-		return false
-	}
-	return !refused(err)
+	code := status.Code(err)
+	return code != codes.Canceled && code != codes.ResourceExhausted && !refused(err)
 }
 
 // plain returns the innermost text of an error of gRPC, which wraps each layer's in quotes.

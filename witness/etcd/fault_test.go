@@ -75,7 +75,7 @@ func TestFrozenWitness(t *testing.T) {
 // Whoever connects must not wait for ever on a host that accepts and says nothing.
 func TestSilentAtConnect(t *testing.T) {
 	const timeout = 300 * time.Millisecond
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestSilentAtConnect(t *testing.T) {
 func TestFailOver(t *testing.T) {
 	const timeout = 1200 * time.Millisecond
 	u, _ := serveNew(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -17,13 +16,13 @@ import (
 // What was compacted away cannot be told any more: the watch has to end, so that Watch reads
 // everything anew, and must not wait for changes as if it had missed none.
 func TestFollowCompacted(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	u := "http://" + l.Addr().String()
 	_ = l.Close()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	s, err := server.New(server.Config{Name: "w1", Cluster: "edge", DataDir: t.TempDir(), ListenClient: []string{u}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +32,9 @@ func TestFollowCompacted(t *testing.T) {
 	go func() { served <- s.Run(ctx, func() { close(ready) }) }()
 	t.Cleanup(func() {
 		cancel()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 	<-ready
 	c, err := New(Config{Endpoints: []string{u}, Cluster: "edge", Timeout: 20 * time.Second, Logger: log})

@@ -48,56 +48,56 @@ func (l *logs) String() string {
 
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
 // serve runs a witness until stop is called or the test ends.
-func serve(t testing.TB, cfg server.Config) (stop func()) {
-	t.Helper()
+func serve(tb testing.TB, cfg server.Config) (stop func()) {
+	tb.Helper()
 	cfg.Name, cfg.Cluster = "w1", "edge"
 	if cfg.Logger == nil {
 		cfg.Logger = (&logs{}).logger()
 	}
 	s, err := server.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	done, ready := make(chan error, 1), make(chan struct{})
 	go func() { done <- s.Run(ctx, func() { close(ready) }) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("witness: %v", err)
+			tb.Errorf("witness: %v", err)
 		}
 	})
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	select {
 	case <-ready:
 	case err := <-done:
-		t.Fatalf("witness: %v", err)
+		tb.Fatalf("witness: %v", err)
 	case <-time.After(patience):
-		t.Fatal("the witness is not ready")
+		tb.Fatal("the witness is not ready")
 	}
 	return stop
 }
 
 // serveNew runs a witness with an empty data directory and returns its URL.
-func serveNew(t testing.TB) (rawURL string, stop func()) {
-	t.Helper()
-	rawURL = "http://" + freeAddr(t)
-	return rawURL, serve(t, server.Config{DataDir: t.TempDir(), ListenClient: []string{rawURL}})
+func serveNew(tb testing.TB) (rawURL string, stop func()) {
+	tb.Helper()
+	rawURL = "http://" + freeAddr(tb)
+	return rawURL, serve(tb, server.Config{DataDir: tb.TempDir(), ListenClient: []string{rawURL}})
 }
 
-func client(t testing.TB, cfg etcd.Config) *etcd.Client {
-	t.Helper()
+func client(tb testing.TB, cfg etcd.Config) *etcd.Client {
+	tb.Helper()
 	if cfg.Cluster == "" {
 		cfg.Cluster = "edge"
 	}
@@ -109,37 +109,37 @@ func client(t testing.TB, cfg etcd.Config) *etcd.Client {
 	}
 	c, err := etcd.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	tb.Cleanup(c.Close)
 	return c
 }
 
 // raw is a client for what solovip itself never does to an etcd.
-func raw(t testing.TB, cfg clientv3.Config) *clientv3.Client {
-	t.Helper()
+func raw(tb testing.TB, cfg clientv3.Config) *clientv3.Client {
+	tb.Helper()
 	cfg.Logger = zap.NewNop()
 	c, err := clientv3.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+func within(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // do carries out a Swap that must be answered.
-func do(t testing.TB, c *etcd.Client, s witness.Swap) witness.Outcome {
-	t.Helper()
-	out, err := c.Do(t.Context(), s)
+func do(tb testing.TB, c *etcd.Client, s witness.Swap) witness.Outcome {
+	tb.Helper()
+	out, err := c.Do(tb.Context(), s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
@@ -153,29 +153,29 @@ func renew(node string, version int64, beat uint64) witness.Swap {
 }
 
 // recovered calls Do until it is answered, and returns how long that took.
-func recovered(t testing.TB, c *etcd.Client) time.Duration {
-	t.Helper()
+func recovered(tb testing.TB, c *etcd.Client) time.Duration {
+	tb.Helper()
 	start := time.Now()
 	for {
-		_, err := c.Do(t.Context(), witness.Swap{})
+		_, err := c.Do(tb.Context(), witness.Swap{})
 		if err == nil {
 			return time.Since(start)
 		}
 		if time.Since(start) > patience {
-			t.Fatalf("no answer any more: %v", err)
+			tb.Fatalf("no answer any more: %v", err)
 		}
 	}
 }
 
-func waitFor(t testing.TB, happened func() bool) {
-	t.Helper()
+func waitFor(tb testing.TB, happened func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(patience); !happened(); {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("it did not happen")
+			tb.Fatal("it did not happen")
 		}
 	}
 }
@@ -191,17 +191,17 @@ type proxy struct {
 	bytes int
 }
 
-func newProxy(t testing.TB, targetURL string) *proxy {
-	t.Helper()
+func newProxy(tb testing.TB, targetURL string) *proxy {
+	tb.Helper()
 	target, err := url.Parse(targetURL)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
+	tb.Cleanup(func() { _ = l.Close() })
 	p := &proxy{url: target.Scheme + "://" + l.Addr().String(), target: target.Host}
 	go func() {
 		for {
@@ -217,8 +217,8 @@ func newProxy(t testing.TB, targetURL string) *proxy {
 
 func (p *proxy) forward(c net.Conn) {
 	p.gate.RLock() // a frozen host accepts, but goes no further
+	d, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
 	p.gate.RUnlock()
-	d, err := net.Dial("tcp", p.target)
 	if err != nil {
 		_ = c.Close()
 		return
@@ -248,10 +248,11 @@ func (p *proxy) copy(to, from net.Conn) {
 }
 
 // freeze holds back everything until thaw is called.
-func (p *proxy) freeze(t testing.TB) (thaw func()) {
+func (p *proxy) freeze(tb testing.TB) (thaw func()) {
+	tb.Helper()
 	p.gate.Lock()
 	thaw = sync.OnceFunc(p.gate.Unlock)
-	t.Cleanup(thaw)
+	tb.Cleanup(thaw)
 	return thaw
 }
 

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,7 +39,7 @@ func distribution(t *testing.T, n int) []member {
 	}
 	var members []member
 	for i := range n {
-		cmd := exec.Command(path, "--name", fmt.Sprintf("m%d", i), "--data-dir", t.TempDir(),
+		cmd := exec.CommandContext(context.Background(), path, "--name", fmt.Sprintf("m%d", i), "--data-dir", t.TempDir(),
 			"--listen-client-urls", urls[i], "--advertise-client-urls", urls[i],
 			"--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
 			"--initial-cluster", strings.Join(cluster, ","))
@@ -74,7 +75,7 @@ func TestOldEtcd(t *testing.T) {
 	complete(t, seen)
 	settled(t, c, seen)
 	swap := renew("lb01", version, 2)
-	swap.Claims = []witness.ClaimRecord{claim("VI_1", "lb01", 1)}
+	swap.Claims = []witness.ClaimRecord{claim("VI_1", "lb01")}
 	if out := do(t, c, swap); !out.Done || out.Claims["VI_1"].Version != out.Revision || out.Nodes["lb01"].Version != out.Revision {
 		t.Errorf("%+v: want both records written, at one revision", out)
 	}

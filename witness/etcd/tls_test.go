@@ -92,10 +92,14 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 // serveTLS runs a witness with a certificate for the given address.
 func serveTLS(t *testing.T, ca *authority, addr string, good time.Duration) string {
 	t.Helper()
+	l := &logs{}
 	u := "https://" + freeAddr(t)
-	cfg := server.Config{DataDir: t.TempDir(), ListenClient: []string{u}, CAFile: ca.file}
+	cfg := server.Config{DataDir: t.TempDir(), ListenClient: []string{u}, CAFile: ca.file, Logger: l.logger()}
 	cfg.CertFile, cfg.KeyFile = ca.issue(t, "witness", addr, good)
 	serve(t, cfg)
+	if strings.Contains(l.String(), "level=WARN") {
+		t.Errorf("a witness with TLS has nothing to warn of:\n%s", l)
+	}
 	return u
 }
 

@@ -90,7 +90,7 @@ func TestWatch(t *testing.T) {
 	settled(t, c, seen)
 
 	swap := renew("lb01", first.Nodes["lb01"].Version, 2)
-	swap.Claims = []witness.ClaimRecord{claim("VI_1", "lb01", 1)}
+	swap.Claims = []witness.ClaimRecord{claim("VI_1", "lb01")}
 	out := do(t, c, swap)
 	want := witness.Observation{
 		ClusterID: out.ClusterID, Revision: out.Revision, Claims: out.Claims,

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,11 +32,8 @@ func Listeners(endpoints []string, host []netip.Addr) ([]string, error) {
 		if err != nil {
 			continue // a host name: never this witness's, which listens on an address
 		}
-		for _, h := range host {
-			if h.Unmap() == a.Unmap() {
-				own = append(own, e)
-				break
-			}
+		if slices.ContainsFunc(host, func(h netip.Addr) bool { return h.Unmap() == a.Unmap() }) {
+			own = append(own, e)
 		}
 	}
 	if own == nil {
@@ -60,7 +58,6 @@ func parseListen(cfg Config) ([]url.URL, error) {
 		return nil, errors.New("witness server: no URL to listen on")
 	}
 	var urls []url.URL
-	secure := false
 	for _, l := range cfg.ListenClient {
 		u, err := url.Parse(l)
 		if err != nil {
@@ -69,13 +66,16 @@ func parseListen(cfg Config) ([]url.URL, error) {
 		if _, err := netip.ParseAddrPort(u.Host); err != nil || (u.Scheme != "http" && u.Scheme != "https") {
 			return nil, fmt.Errorf("listen on %q: want http:// or https://, an IP address and a port, as in https://10.0.0.13:2379", l)
 		}
-		secure = secure || u.Scheme == "https"
 		urls = append(urls, url.URL{Scheme: u.Scheme, Host: u.Host})
 	}
-	if secure {
+	if secure(urls) {
 		return urls, checkFiles(cfg)
 	}
 	return urls, nil
+}
+
+func secure(urls []url.URL) bool {
+	return slices.ContainsFunc(urls, func(u url.URL) bool { return u.Scheme == "https" })
 }
 
 func checkFiles(cfg Config) error {
@@ -119,7 +119,7 @@ func (s *Server) etcdConfig() *embed.Config {
 	c.AdvertiseClientUrls = s.urls
 	c.ListenClientHttpUrls = []url.URL{{Scheme: "unix", Path: filepath.Join(s.cfg.DataDir, httpSocket)}}
 	c.EnableGRPCGateway = false
-	if s.cfg.CertFile != "" {
+	if secure(s.urls) {
 		c.ClientTLSInfo = transport.TLSInfo{
 			CertFile: s.cfg.CertFile, KeyFile: s.cfg.KeyFile,
 			TrustedCAFile: s.cfg.CAFile, ClientCertAuth: true,

@@ -23,7 +23,7 @@ func inOwnNamespaces(t *testing.T) bool {
 	if os.Getenv(elsewhere) != "" {
 		return true
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
 	cmd.Env = append(os.Environ(), elsewhere+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
@@ -44,7 +44,7 @@ func ip(t *testing.T, args string) {
 	if _, err := exec.LookPath("ip"); err != nil && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
-	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 		t.Fatalf("ip %s: %v\n%s", args, err, out)
 	}
 }

@@ -31,11 +31,15 @@ func (c core) Enabled(l zapcore.Level) bool {
 	return l >= zapcore.DPanicLevel || l >= zapcore.WarnLevel && !c.quiet.Load()
 }
 
-// harmless holds what etcd says on the first start of every quickly elected member: it cannot
-// note its storage version yet, tries again some seconds later, and uses it for downgrades only.
-var harmless = map[string]bool{
+// harmless holds warnings that an operator can do nothing about.
+var harmless = map[string]bool{ //nolint:gochecknoglobals // a table
+	// On the first start of a quickly elected member: it cannot note its storage version
+	// yet, tries again some seconds later, and uses it for downgrades only.
 	"Failed to detect schema version":  true,
 	"failed to update storage version": true,
+	// About our own metrics socket, beside ports with TLS.
+	"scheme is http or unix while key and cert files are present; ignoring key and cert files":           true,
+	"scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL": true,
 }
 
 // With returns a core that adds the fields to every entry.
@@ -66,7 +70,7 @@ func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
 	}
-	c.log.LogAttrs(context.Background(), level, e.Message, attrs...)
+	c.log.LogAttrs(context.Background(), level, e.Message, attrs...) //nolint:sloglint // the message is etcd's
 	return nil
 }
 

@@ -104,7 +104,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	}
 	for _, u := range s.urls {
 		if u.Scheme == "http" {
-			s.log.Warn("witness without TLS: whoever reaches it can take or block every claim", "listen", u.String())
+			s.log.WarnContext(ctx, "witness without TLS: whoever reaches it can take or block every claim", "listen", u.String())
 		}
 	}
 	e, err := s.start(ctx)
@@ -152,7 +152,7 @@ func (s *Server) serve(ctx context.Context, e *embed.Etcd, ready func()) error {
 	if err := s.freeSpace(ctx, e); err != nil && ctx.Err() == nil {
 		return err
 	}
-	s.log.Info("witness serves", "listen", s.cfg.ListenClient, "data_dir", s.cfg.DataDir,
+	s.log.InfoContext(ctx, "witness serves", "listen", s.cfg.ListenClient, "data_dir", s.cfg.DataDir,
 		"etcd_cluster_id", fmt.Sprintf("%x", uint64(e.Server.Cluster().ID())))
 	ready()
 	select {
@@ -170,13 +170,16 @@ func (s *Server) serve(ctx context.Context, e *embed.Etcd, ready func()) error {
 // start starts etcd and tries again while its addresses cannot be had. It returns
 // nil and no error when ctx ends before.
 func (s *Server) start(ctx context.Context) (*embed.Etcd, error) {
-	for {
+	for told := ""; ; {
 		e, err := s.startOnce()
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EADDRINUSE) {
 			return e, err
 		}
-		s.log.Warn("witness cannot listen yet: it tries again until the address is there and free",
-			"err", err, "retry", bindRetry)
+		if err.Error() != told {
+			told = err.Error()
+			s.log.WarnContext(ctx, "witness cannot listen yet: it tries again until the address is there and free",
+				"err", err, "retry", bindRetry)
+		}
 		select {
 		case <-ctx.Done():
 			return nil, nil

@@ -44,7 +44,7 @@ func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, ni
 
 func freeURL(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,8 @@ func freeURL(t *testing.T) string {
 
 // running is a Server under test.
 type running struct {
-	done  chan error
+	done  chan struct{} // closed when Run has ended and err is set
+	err   error
 	ready chan struct{}
 	stop  context.CancelFunc
 }
@@ -66,8 +67,11 @@ func run(t *testing.T, cfg Config) *running {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{done: make(chan error, 1), ready: make(chan struct{}), stop: cancel}
-	go func() { r.done <- s.Run(ctx, func() { close(r.ready) }) }()
+	r := &running{done: make(chan struct{}), ready: make(chan struct{}), stop: cancel}
+	go func() {
+		r.err = s.Run(ctx, func() { close(r.ready) })
+		close(r.done)
+	}()
 	t.Cleanup(func() {
 		cancel()
 		<-r.done
@@ -79,9 +83,8 @@ func run(t *testing.T, cfg Config) *running {
 func (r *running) end(t *testing.T) error {
 	t.Helper()
 	select {
-	case err := <-r.done:
-		r.done <- err // for the clean-up
-		return err
+	case <-r.done:
+		return r.err
 	case <-time.After(patience):
 		t.Fatal("the witness did not end")
 		return nil
@@ -92,9 +95,8 @@ func (r *running) waitReady(t *testing.T) {
 	t.Helper()
 	select {
 	case <-r.ready:
-	case err := <-r.done:
-		r.done <- err
-		t.Fatalf("the witness ended: %v", err)
+	case <-r.done:
+		t.Fatalf("the witness ended: %v", r.err)
 	case <-time.After(patience):
 		t.Fatal("the witness is not ready")
 	}
@@ -109,6 +111,7 @@ func (r *running) halt(t *testing.T) {
 }
 
 func config(t *testing.T, l *logs) Config {
+	t.Helper()
 	return Config{Name: "w1", Cluster: "edge", DataDir: filepath.Join(t.TempDir(), "w"), ListenClient: []string{freeURL(t)}, Logger: l.logger()}
 }
 
@@ -196,35 +199,43 @@ func TestRefusesDirectory(t *testing.T) {
 		want    string
 	}{
 		{"something else in it", func(t *testing.T, cfg Config) {
+			t.Helper()
 			write(t, filepath.Join(cfg.DataDir, "passwd"), "root")
 		}, "is not empty (passwd)"},
 		{"data of another etcd", func(t *testing.T, cfg Config) {
+			t.Helper()
 			write(t, filepath.Join(cfg.DataDir, etcdDir, "snap", "db"), "")
 		}, "holds the data of an etcd that is not a solovip witness"},
 		{"another cluster", func(t *testing.T, cfg Config) {
+			t.Helper()
 			cfg.Cluster = "core"
 			r := run(t, cfg)
 			r.waitReady(t)
 			r.halt(t)
 		}, `belongs to cluster "core", not "edge"`},
 		{"in use", func(t *testing.T, cfg Config) {
+			t.Helper()
 			cfg.ListenClient = []string{freeURL(t)}
 			run(t, cfg).waitReady(t)
 		}, "is in use by another witness"},
 		{"a file", func(t *testing.T, cfg Config) {
+			t.Helper()
 			write(t, cfg.DataDir, "")
 		}, "not a directory"},
 		{"damaged database", func(t *testing.T, cfg Config) {
+			t.Helper()
 			used(t, cfg)
 			scribble(t, filepath.Join(cfg.DataDir, etcdDir, "snap", "db"))
 		}, "if the data is damaged"},
 		{"truncated database", func(t *testing.T, cfg Config) {
+			t.Helper()
 			used(t, cfg)
 			if err := os.Truncate(filepath.Join(cfg.DataDir, etcdDir, "snap", "db"), 12<<10); err != nil {
 				t.Fatal(err)
 			}
 		}, "if the data is damaged"},
 		{"damaged log", func(t *testing.T, cfg Config) {
+			t.Helper()
 			used(t, cfg)
 			files, err := filepath.Glob(filepath.Join(cfg.DataDir, etcdDir, "wal", "*.wal"))
 			if err != nil || len(files) == 0 {
@@ -233,6 +244,7 @@ func TestRefusesDirectory(t *testing.T) {
 			falsify(t, files[0])
 		}, "if the data is damaged"},
 		{"database gone", func(t *testing.T, cfg Config) {
+			t.Helper()
 			used(t, cfg)
 			if err := os.Remove(filepath.Join(cfg.DataDir, etcdDir, "snap", "db")); err != nil {
 				t.Fatal(err)
@@ -311,7 +323,7 @@ func falsify(t *testing.T, path string) {
 func TestWaitsForItsPort(t *testing.T) {
 	l := &logs{}
 	cfg := config(t, l)
-	other, err := net.Listen("tcp", strings.TrimPrefix(cfg.ListenClient[0], "http://"))
+	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", strings.TrimPrefix(cfg.ListenClient[0], "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +339,7 @@ func TestWaitsForItsPort(t *testing.T) {
 func TestStopsWhileWaitingForItsPort(t *testing.T) {
 	l := &logs{}
 	cfg := config(t, l)
-	other, err := net.Listen("tcp", strings.TrimPrefix(cfg.ListenClient[0], "http://"))
+	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", strings.TrimPrefix(cfg.ListenClient[0], "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +367,7 @@ func TestMetricsSocket(t *testing.T) {
 	cfg := config(t, &logs{})
 	r := run(t, cfg)
 	r.waitReady(t)
-	c, err := net.Dial("unix", filepath.Join(cfg.DataDir, httpSocket))
+	c, err := new(net.Dialer).DialContext(within(t), "unix", filepath.Join(cfg.DataDir, httpSocket))
 	if err != nil {
 		t.Fatal(err)
 	}

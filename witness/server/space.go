@@ -26,7 +26,7 @@ func (s *Server) freeSpace(ctx context.Context, e *embed.Etcd) error {
 			continue
 		}
 		if _, err := c.Compact(ctx, alarms.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
-			s.log.Warn("witness database was full: compacting it did not work", "err", err)
+			s.log.WarnContext(ctx, "witness database was full: compacting it did not work", "err", err)
 		}
 		if err := e.Server.Backend().Defrag(); err != nil {
 			return fmt.Errorf("defragment the witness's full database in %s: %w", s.cfg.DataDir, err)
@@ -34,7 +34,7 @@ func (s *Server) freeSpace(ctx context.Context, e *embed.Etcd) error {
 		if _, err := c.AlarmDisarm(ctx, (*clientv3.AlarmMember)(a)); err != nil {
 			return fmt.Errorf("end the witness's alarm that its database is full: %w", err)
 		}
-		s.log.Warn("witness database was full: compacted, defragmented and open again; "+
+		s.log.WarnContext(ctx, "witness database was full: compacted, defragmented and open again; "+
 			"find out who else writes there", "quota_bytes", s.cfg.QuotaBytes, "size_bytes", e.Server.Backend().Size())
 	}
 	return nil
