@@ -107,6 +107,9 @@ func TestSwitchFaults(t *testing.T) {
 		must(n1.setPort(false))
 		check("unplugged", n1, w1, "")
 		must(n1.setPort(true))
+		// The kernel takes its time to notice a carrier.
+		for deadline := time.Now().Add(10 * time.Second); !answersARP(t, n1, w1) && time.Now().Before(deadline); {
+		}
 		check("plugged", n1, w1, all)
 	})
 }
