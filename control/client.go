@@ -119,7 +119,7 @@ func (c *Client) Watch(ctx context.Context, fn func(node.Snapshot) error) error 
 // ended returns nil when the caller has ended the watch, else err.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end of ctx is the end that was asked for
 	}
 	return err
 }
@@ -150,7 +150,7 @@ func (c *Client) get(ctx context.Context, path string) (io.ReadCloser, error) {
 func (c *Client) explain(err error) error {
 	path := SocketPath(c.runDir)
 	const start = "start it with 'systemctl start solovip' or 'solovip node', or name another directory with --run-dir"
-	text := ""
+	var text string
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		text = fmt.Sprintf("no solovip runs with run directory %s (there is no socket %s): %s", c.runDir, path, start)

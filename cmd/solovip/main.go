@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -23,7 +24,7 @@ const (
 )
 
 // version is set by the linker: see the Makefile.
-var version = "" //nolint:gochecknoglobals // the linker can set nothing else
+var version = ""
 
 func main() {
 	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
@@ -168,25 +169,16 @@ func takesValue(command *cli.Command, word string) bool {
 		name = name[len(name)-1:]
 	}
 	for _, f := range command.Flags {
-		for _, n := range f.Names() {
-			if n == name {
-				_, isBool := f.(*cli.BoolFlag)
-				return !isBool
-			}
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
 		}
 	}
 	return false
 }
 
 func hasFlag(command *cli.Command, name string) bool {
-	for _, f := range command.Flags {
-		for _, n := range f.Names() {
-			if n == name {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
 }
 
 func versionCommand() *cli.Command {

@@ -103,10 +103,10 @@ type screen struct {
 func (s *screen) follow(ctx context.Context, runDir string) error {
 	for {
 		err := s.watchOnce(ctx, runDir)
-		if err == nil || ctx.Err() != nil {
-			return nil
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end of ctx is the end that was asked for
 		}
-		if !s.terminal || s.json {
+		if err == nil || !s.terminal || s.json {
 			return err
 		}
 		if err := s.draw(fmt.Sprintf("%v\n", err)); err != nil {

@@ -130,7 +130,7 @@ func layersAreInOrder() []Finding {
 	var found []Finding
 	above := map[string]bool{}
 	for _, l := range layers {
-		for _, pkg := range strings.Fields(l.may) {
+		for pkg := range strings.FieldsSeq(l.may) {
 			if !above[pkg] {
 				found = append(found, Finding{Path: "internal/tidy/imports.go", Text: l.pkg + " may import " + pkg +
 					", which stands below it or nowhere: move one of the two"})

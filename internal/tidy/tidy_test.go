@@ -1,6 +1,7 @@
 package tidy
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -37,9 +38,7 @@ func TestLayersHaveNoLeftovers(t *testing.T) {
 		uses[dir] = map[string]int{}
 	}
 	for _, s := range tree.Go {
-		for pkg, line := range ours(tree, s) {
-			uses[s.Dir][pkg] = line
-		}
+		maps.Copy(uses[s.Dir], ours(tree, s))
 	}
 	for _, l := range layers {
 		if uses[l.pkg] == nil {
@@ -154,7 +153,7 @@ func TestEachCheckCanFail(t *testing.T) {
 	}
 	// A budget of a package takes more than one file to break.
 	files := good()
-	for _, name := range strings.Fields("b c d e f g") {
+	for name := range strings.FieldsSeq("b c d e f g") {
 		files["arbiter/"+name+".go"] = "package arbiter\n" + strings.Repeat("\n", fileLines-1)
 	}
 	if found := filesStaySmall(load(t, files)); len(found) != 1 || found[0].Path != "arbiter" {
