@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -33,6 +34,9 @@ func inOwnNetwork(t *testing.T) bool {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
 	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") != "true" {
+		t.Skipf("this user may not make a network: %v", err)
+	}
 	if err != nil {
 		t.Fatalf("in its own network: %v\n%s", err, out)
 	}
