@@ -16,30 +16,28 @@ import (
 // process, and its Panic end only the goroutine and become the error of Run.
 func (s *Server) zapLogger() *zap.Logger {
 	hook := endGoroutine{s}
-	return zap.New(core{log: s.log, quiet: &s.stopping}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	return zap.New(core{log: s.log, serving: &s.serving}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
 // core is a zapcore.Core that writes to slog.
 type core struct {
-	log    *slog.Logger
-	quiet  *atomic.Bool // while stopping, etcd calls each closed listener an error
-	fields []zapcore.Field
+	log     *slog.Logger
+	serving *atomic.Bool
+	fields  []zapcore.Field
 }
 
-// Enabled reports whether etcd need make the entry at all.
+// Enabled reports whether etcd need make the entry at all. Before and after it serves it need
+// not: what keeps it from starting is the error of Run, and when it stops it calls each
+// closed listener an error.
 func (c core) Enabled(l zapcore.Level) bool {
-	return l >= zapcore.DPanicLevel || l >= zapcore.WarnLevel && !c.quiet.Load()
+	return l >= zapcore.DPanicLevel || l >= zapcore.WarnLevel && c.serving.Load()
 }
 
-// harmless holds warnings that an operator can do nothing about.
+// harmless holds what etcd says after the first start of a quickly elected member: it cannot
+// note its storage version yet, tries again some seconds later, and uses it for downgrades only.
 var harmless = map[string]bool{ //nolint:gochecknoglobals // a table
-	// On the first start of a quickly elected member: it cannot note its storage version
-	// yet, tries again some seconds later, and uses it for downgrades only.
 	"Failed to detect schema version":  true,
 	"failed to update storage version": true,
-	// About our own metrics socket, beside ports with TLS.
-	"scheme is http or unix while key and cert files are present; ignoring key and cert files":           true,
-	"scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL": true,
 }
 
 // With returns a core that adds the fields to every entry.

@@ -61,9 +61,9 @@ type Server struct {
 	log   *slog.Logger
 	fatal chan error // etcd's log.Fatal and log.Panic; the first one counts
 
-	stopping atomic.Bool
-	mu       sync.Mutex     // guards grpc
-	grpc     []*grpc.Server // one for each URL, once they serve
+	serving atomic.Bool
+	mu      sync.Mutex     // guards grpc
+	grpc    []*grpc.Server // one for each URL, once they serve
 }
 
 // New checks the configuration and its files. It starts nothing.
@@ -122,7 +122,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 // stop ends etcd without the two waits that Close has: for being ready, and 5 s for
 // clients to end their watches, while it answers nobody.
 func (s *Server) stop(e *embed.Etcd) {
-	s.stopping.Store(true)
+	s.serving.Store(false)
 	select {
 	case <-e.Server.ReadyNotify():
 	default:
@@ -149,6 +149,7 @@ func (s *Server) serve(ctx context.Context, e *embed.Etcd, ready func()) error {
 	case <-time.After(readyLimit):
 		return damaged(s.cfg.DataDir, fmt.Sprintf("it does not answer after %v", readyLimit))
 	}
+	s.serving.Store(true)
 	if err := s.freeSpace(ctx, e); err != nil && ctx.Err() == nil {
 		return err
 	}
