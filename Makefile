@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # What the tests run beside Go: a real VRRP peer, packet tools, a service to guard.
-PACKAGES := arping iproute2 keepalived nftables nginx-light procps psmisc tshark util-linux
+PACKAGES := arping etcd-server iproute2 keepalived nftables nginx-light procps psmisc tshark util-linux
 
 # Knobs: make fuzz FUZZTIME=1m, make sim SEEDS=100000, make test TESTFLAGS=-v
 FUZZTIME ?= 5s
