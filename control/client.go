@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,7 @@ func Dial(runDir string) (*Client, error) {
 func (c *Client) Snapshot(ctx context.Context) (node.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, silentWithin)
 	defer cancel()
-	body, err := c.get(ctx, "/v1/snapshot")
+	body, err := c.send(ctx, http.MethodGet, "/v1/snapshot", nil)
 	if err != nil {
 		return node.Snapshot{}, err
 	}
@@ -91,7 +92,7 @@ func (c *Client) Watch(ctx context.Context, fn func(node.Snapshot) error) error 
 	defer cancel()
 	silent := time.AfterFunc(silentWithin, cancel)
 	defer silent.Stop()
-	body, err := c.get(within, "/v1/snapshot?watch=1")
+	body, err := c.send(within, http.MethodGet, "/v1/snapshot?watch=1", nil)
 	if err != nil {
 		return ended(ctx, err)
 	}
@@ -124,9 +125,15 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// get sends a request and returns the body of a success.
-func (c *Client) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://solovip"+path, http.NoBody)
+// send sends a request, with a body unless it is nil, and returns the body of a success.
+func (c *Client) send(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var sent bytes.Buffer
+	if body != nil {
+		if err := json.NewEncoder(&sent).Encode(body); err != nil {
+			return nil, fmt.Errorf("make request: %w", err)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://solovip"+path, &sent)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
@@ -142,6 +149,9 @@ func (c *Client) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxHeaderBytes))
 	if err != nil || json.Unmarshal(text, &said) != nil || said.Error == "" {
 		said.Error = resp.Status
+	}
+	if resp.StatusCode == http.StatusConflict {
+		return nil, errors.New(said.Error) // the node's own word, about the claim
 	}
 	return nil, &unreachable{text: fmt.Sprintf("the solovip at %s cannot answer: %s", SocketPath(c.runDir), said.Error)}
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -360,7 +361,8 @@ func TestRequests(t *testing.T) {
 		{"snapshot", "GET /v1/snapshot", 200, `"node":"lb01"`},
 		{"no watch", "GET /v1/snapshot?watch=0", 200, `"node":"lb01"`},
 		{"odd watch", "GET /v1/snapshot?watch=maybe", 400, `{"error":"watch must be 0 or 1"}`},
-		{"nothing changes anything", "POST /v1/snapshot", 405, ""},
+		{"wrong method", "POST /v1/snapshot", 405, ""},
+		{"commands are not for browsers", "GET /v1/handover", 404, ""},
 		{"unknown", "GET /v1/claims", 404, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -398,6 +400,66 @@ func raw(t *testing.T, dir, request string) (status int, body string) {
 	return resp.StatusCode, string(b)
 }
 
+func TestCommands(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	s := Server{
+		Snapshot: func() node.Snapshot { return sample() },
+		Handover: func(_ context.Context, claim, to string) (string, error) {
+			if claim != "VI_1" {
+				return "", fmt.Errorf("there is no claim %q", claim)
+			}
+			got = append(got, "handover "+claim+" "+to)
+			return "handing VI_1 over to lb02", nil
+		},
+		Standby: func(ctx context.Context, on bool) (string, error) {
+			if !on {
+				<-ctx.Done()
+				return "", errors.New("the loop does not answer")
+			}
+			got = append(got, "standby")
+			return "standby", nil
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	c := dial(t, dir)
+	if text, err := c.Handover(t.Context(), "VI_1", "lb02"); err != nil || text != "handing VI_1 over to lb02" {
+		t.Errorf("handover: %q, %v", text, err)
+	}
+	if text, err := c.Standby(t.Context(), true); err != nil || text != "standby" {
+		t.Errorf("standby: %q, %v", text, err)
+	}
+	_, err = c.Handover(t.Context(), "VI_9", "")
+	wantError(t, err, `there is no claim "VI_9"`)
+	if errors.Is(err, ErrUnreachable) {
+		t.Errorf("a refusal is not an unreachable daemon: %v", err)
+	}
+	_, err = c.Standby(t.Context(), false)
+	wantError(t, err, "the loop does not answer")
+	if !errors.Is(err, ErrUnreachable) {
+		t.Errorf("a loop that does not answer is an unreachable daemon: %v", err)
+	}
+	for _, body := range []string{``, `{`, `{"claim":"VI_1","all":true}`, `{"claim":"VI_1"}{}`, `{"claim":"` + strings.Repeat("x", maxCommandBytes) + `"}`} {
+		request := fmt.Sprintf("POST /v1/handover HTTP/1.1\r\nHost: solovip\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		if status, answer := raw(t, dir, request); status != http.StatusBadRequest {
+			t.Errorf("body %.40q: %d %s, want 400", body, status, answer)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"handover VI_1 lb02", "standby"}, got); diff != "" {
+		t.Errorf("carried out (-want +got):\n%s", diff)
+	}
+}
+
 // Scripts rely on the fields: each has to stand in the documentation.
 func TestEveryFieldIsDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../docs/operations.md")
@@ -427,6 +489,26 @@ func fields(typ reflect.Type, seen map[reflect.Type]bool) []string {
 		names = append(names, fields(f.Type, seen)...)
 	}
 	return names
+}
+
+// FuzzReadCommand holds that a command is read whole or not at all.
+func FuzzReadCommand(f *testing.F) {
+	f.Add([]byte(`{"claim":"VI_1","to":"lb02"}`))
+	f.Add([]byte(`{"claim":"VI_1"} {"claim":"VI_2"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c HandoverRequest
+		if readCommand(bytes.NewReader(b), &c) != nil {
+			return
+		}
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again HandoverRequest
+		if err := readCommand(bytes.NewReader(text), &again); err != nil || again != c {
+			t.Errorf("%q was read as %+v, and printed and read again as %+v, %v", b, c, again, err)
+		}
+	})
 }
 
 // FuzzDecode holds that no answer breaks the client, and that what it reads it can

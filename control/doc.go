@@ -4,21 +4,24 @@
 //	GET /v1/snapshot          node.Snapshot as one JSON object
 //	GET /v1/snapshot?watch=1  one object a line: at once, on each change, and each second
 //	GET /v1/healthz           {"status":"ok"} while the daemon's loop answers, else 503
+//	POST /v1/handover         {"claim":"VI_1","to":"lb02"}: give the claim to that node
+//	POST /v1/standby          {"on":true}: give away what is held and take nothing
 //
-// An error is {"error":"..."} with a status of 400 and above. Everything is bounded: how
+// A command is answered with {"text":"..."}, what happens now, or refused with 409. An
+// error is {"error":"..."} with a status of 400 and above. Everything is bounded: how
 // long a request, an answer and a single write may take, how many connections and
 // watchers there are. So a client that hangs costs the daemon a connection for some
 // seconds and never holds up the loop.
 //
-// The package refuses to change anything: there is no request that takes, releases or
-// clears a claim. It refuses to be reached by a network, and to share a run
-// directory with another daemon that lives. It adds nothing to the snapshot; package control/text
-// renders it for people.
+// The package refuses to decide: whether a command is carried out is the node's
+// business, and there is none that takes a claim. It refuses to be reached by a network,
+// and to share a run directory with another daemon that lives. It adds nothing to the
+// snapshot; package control/text renders it for people.
 //
 // Start at Listen for the daemon, at Dial for a client.
 //
 //	l, err := control.Listen("/run/solovip")
 //	...
-//	s := control.Server{Snapshot: loop.snapshot, Logger: log}
+//	s := control.Server{Snapshot: d.snapshot, Handover: d.handover, Standby: d.standby}
 //	err = s.Serve(ctx, l)
 package control

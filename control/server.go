@@ -38,6 +38,13 @@ type Server struct {
 	// Snapshot returns how the daemon stands. It is called from several goroutines,
 	// but never twice at once; while it blocks, requests are answered with 503.
 	Snapshot func() node.Snapshot
+	// Handover gives a claim that this node holds to another node, or to the best one if
+	// to is empty. It returns what happens now; an error says why it is refused. nil: the
+	// daemon takes no such command.
+	Handover func(ctx context.Context, claim, to string) (string, error)
+	// Standby makes the node give away what it holds and take nothing, or ends that. nil:
+	// the daemon takes no such command.
+	Standby func(ctx context.Context, on bool) (string, error)
 	// Logger gets what goes wrong with single clients, at the debug level; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -108,6 +115,20 @@ func (s *Server) handler() http.Handler {
 		}
 		reply(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
+	if s.Handover != nil {
+		mux.HandleFunc("POST /v1/handover", func(w http.ResponseWriter, r *http.Request) {
+			command(w, r, func(ctx context.Context, c HandoverRequest) (string, error) {
+				return s.Handover(ctx, c.Claim, c.To)
+			})
+		})
+	}
+	if s.Standby != nil {
+		mux.HandleFunc("POST /v1/standby", func(w http.ResponseWriter, r *http.Request) {
+			command(w, r, func(ctx context.Context, c StandbyRequest) (string, error) {
+				return s.Standby(ctx, c.On)
+			})
+		})
+	}
 	return mux
 }
 

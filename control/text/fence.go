@@ -20,7 +20,7 @@ func Fence(s node.Snapshot, width int) string {
 	p.gap()
 	p.line("mode     ", s.Mode+": "+s.ModeInWords)
 	p.witness(s)
-	p.line("node     ", s.Node+stopping(s))
+	p.line("node     ", s.Node+doing(s))
 	return p.out.String()
 }
 

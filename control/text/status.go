@@ -29,7 +29,7 @@ func Status(s node.Snapshot, now time.Time, width int) string {
 	p.witness(s)
 	p.line("mode     ", s.Mode+": "+s.ModeInWords)
 	p.line("safety   ", string(s.Safety)+": "+s.SafetyWhy)
-	p.line("node     ", s.Node+", up "+span(s.UptimeMS)+stopping(s))
+	p.line("node     ", s.Node+", up "+span(s.UptimeMS)+doing(s))
 	return p.out.String()
 }
 
@@ -162,6 +162,9 @@ func claimReport(c arbiter.ClaimReport) string {
 	if c.Guards {
 		text += " guards"
 	}
+	if c.Barred != "" {
+		text += ", barred: " + c.Barred
+	}
 	return text
 }
 
@@ -185,9 +188,14 @@ func (p *page) witness(s node.Snapshot) {
 	p.line("witness  ", text)
 }
 
-func stopping(s node.Snapshot) string {
-	if s.Stopping {
-		return ", STOPPING"
+// doing says what the node does beyond taking part.
+func doing(s node.Snapshot) string {
+	text := ""
+	if s.Standby {
+		text += ", STANDBY: takes nothing until 'solovip standby off'"
 	}
-	return ""
+	if s.Stopping {
+		text += ", STOPPING"
+	}
+	return text
 }
