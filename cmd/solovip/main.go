@@ -49,8 +49,8 @@ func newApp(out, errOut io.Writer) *cli.App {
 		ExitErrHandler:         func(*cli.Context, error) {}, // run alone ends the program
 		Action:                 noCommand,
 		Commands: []*cli.Command{
-			nodeCommand(), witnessCommand(), statusCommand(), fenceCommand(), configCommand(), keygenCommand(),
-			lab.Command(), versionCommand(),
+			nodeCommand(), witnessCommand(), statusCommand(), fenceCommand(), handoverCommand(), standbyCommand(),
+			configCommand(), keygenCommand(), lab.Command(), versionCommand(),
 		},
 	}
 	for _, c := range app.Commands {

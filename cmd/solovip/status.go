@@ -162,6 +162,16 @@ func (s *screen) draw(page string) error {
 	return err
 }
 
+// isTerminal reports whether r is a terminal, on which somebody can be asked.
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
 // terminalWidth returns the columns to use, and whether w is a terminal.
 func terminalWidth(w io.Writer) (int, bool) {
 	f, ok := w.(*os.File)
