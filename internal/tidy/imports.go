@@ -60,9 +60,9 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.
 var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
-	"vrrp":         "vrrp/rawip",             // talks to a real keepalived
-	"witness/etcd": "arbiter witness/server", // runs against a real etcd
-	"deploy":       "config",                 // loads every sample
+	"vrrp":         "vrrp/rawip",     // talks to a real keepalived
+	"witness/etcd": "witness/server", // runs against a real etcd
+	"deploy":       "config",         // loads every sample
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
