@@ -186,9 +186,17 @@ func (n *Node) drive(now time.Time, in *instance, ev vrrp.Event) {
 	for _, a := range in.machine.Step(now, ev) {
 		switch a := a.(type) {
 		case vrrp.Send:
-			n.emit(SendAdvert{Instance: in.name(), Packet: a.Packet})
+			// Until the release is on its way adverts keep the others waiting; then another
+			// may hold already.
+			if a.Packet.Priority == 0 || in.claim.phase != Releasing {
+				n.emit(SendAdvert{Instance: in.name(), Packet: a.Packet})
+			}
 		case vrrp.Announce:
-			n.emit(Announce{Instance: in.name(), Count: a.Count})
+			// A master that is letting go has no address to announce: to answer the successor's
+			// first advert with one would draw the clients back here.
+			if in.claim.phase == Held {
+				n.emit(Announce{Instance: in.name(), Count: a.Count})
+			}
 		case vrrp.Want:
 			in.preempts = a.Alive
 		case vrrp.Unwant:
