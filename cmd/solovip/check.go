@@ -8,6 +8,7 @@ import (
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/node/daemon"
+	"github.com/solovip/solovip/witness"
 )
 
 func configCommand() *cli.Command {
@@ -23,17 +24,64 @@ func configCommand() *cli.Command {
 				&cli.BoolFlag{Name: "strict", Usage: "exit with 1 when there are warnings"},
 			},
 			Action: func(c *cli.Context) error {
-				if c.Args().Len() > 1 {
-					return cli.Exit("one FILE at a time: 'solovip config check --help' shows the usage", exitUsage)
-				}
-				file := defaultFile
-				if c.Args().Present() {
-					file = c.Args().First()
+				file, err := oneFile(c)
+				if err != nil {
+					return err
 				}
 				return checkConfig(c, file, c.Bool("strict"))
 			},
-		}},
+		}, timingCommand()},
 	}
+}
+
+func timingCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "timing",
+		Usage:     "show the timing of permission that a configuration comes to, and the inequality that makes it safe",
+		ArgsUsage: "[FILE]",
+		Flags:     []cli.Flag{configIDFlag()},
+		Action: func(c *cli.Context) error {
+			file, err := oneFile(c)
+			if err != nil {
+				return err
+			}
+			cfg, report := config.Load(file, config.Options{ConfigID: c.String("config-id")})
+			if report.HasErrors() {
+				return cli.Exit(fmt.Sprintf("%s has errors: 'solovip config check %s' shows them", file, file), exitUsage)
+			}
+			t, err := daemon.Timing(cfg)
+			if err != nil {
+				return cli.Exit(err, exitUsage)
+			}
+			if cfg.Cluster == nil {
+				_, err := fmt.Fprintln(c.App.Writer, "no cluster block: mode vrrp, no permission is needed and nothing is timed")
+				return err
+			}
+			_, err = fmt.Fprint(c.App.Writer, timingText(t))
+			return err
+		},
+	}
+}
+
+// timingText names the numbers as docs/safety.md does.
+func timingText(t witness.Timing) string {
+	return fmt.Sprintf(`P  %-6v  renew: from one renewal to the next
+R  %-6v  hold: how long a renewal lets the holder serve
+L  %-6v  wait: how long a candidate waits
+X  %-6v  late: how late the stop can be
+L >= (R + X)(1 + 2 rho): %v >= %v
+`, t.Renew, t.Hold, t.Wait, t.Late, t.Wait, witness.WaitFor(t.Hold, t.Late))
+}
+
+// oneFile returns the FILE of the command line, or the default.
+func oneFile(c *cli.Context) (string, error) {
+	switch c.Args().Len() {
+	case 0:
+		return defaultFile, nil
+	case 1:
+		return c.Args().First(), nil
+	}
+	return "", cli.Exit(fmt.Sprintf("one FILE at a time: '%s --help' shows the usage", c.Command.HelpName), exitUsage)
 }
 
 // checkConfig prints every finding, then a line that sums them up.

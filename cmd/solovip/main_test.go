@@ -174,6 +174,34 @@ func TestConfigCheckExitCodes(t *testing.T) {
 	}
 }
 
+func TestConfigTimingShowsTheInequality(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "lb01.conf")
+	cluster := "cluster edge {\n node a 10.0.0.11\n node b 10.0.0.12\n insecure on\n}\n" +
+		"witness {\n endpoints http://10.0.0.13:2379\n timing fast\n}\n"
+	for _, c := range []struct {
+		text string
+		code int
+		want string
+	}{
+		{plainConfig, 0, "no cluster block: mode vrrp"},
+		{plainConfig + cluster, 0, "P  150ms   renew"},
+		{plainConfig + cluster, 0, "L >= (R + X)(1 + 2 rho): 715ms >= 714ms\n"},
+		{plainConfig + strings.Replace(cluster, "fast", "0.1 1 1.05", 1), 2, "is not safe"},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errOut := solovip(t, "config", "timing", file)
+		if code != c.code || !strings.Contains(out+errOut, c.want) {
+			t.Errorf("exit code %d, want %d; output, want %q:\n%s%s", code, c.code, c.want, out, errOut)
+		}
+		if code, out, _ := solovip(t, "config", "check", file); code != c.code || code != 0 && !strings.Contains(out, "is not safe") {
+			t.Errorf("config check: exit code %d, want %d:\n%s", code, c.code, out)
+		}
+	}
+}
+
 func TestDaemonRefusesABrokenConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "broken.conf")

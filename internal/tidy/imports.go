@@ -54,7 +54,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "config control control/text lab mesh node node/daemon"},
+	{"cmd/solovip", "config control control/text lab mesh node node/daemon witness"},
 }
 
 // testsToo says which of our packages the tests of a package may import beyond its own
