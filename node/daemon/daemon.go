@@ -97,7 +97,8 @@ func Run(ctx context.Context, opt Options) error {
 	if err := d.cleanUp(d.workCtx); err != nil {
 		return err
 	}
-	d.work.Go(func() error { return (&control.Server{Snapshot: d.snapshot}).Serve(d.workCtx, socket) })
+	server := control.Server{Snapshot: d.snapshot, Handover: d.handover, Standby: d.standby, Logger: d.log}
+	d.work.Go(func() error { return server.Serve(d.workCtx, socket) })
 	d.startAdapters()
 	d.work.Go(func() error {
 		defer cancel() // the loop's end is everybody's
