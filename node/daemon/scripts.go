@@ -3,15 +3,15 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/node"
 )
 
 // startScripts runs the given scripts, each at its interval, instead of those that run.
-func (d *daemon) startScripts(scripts []config.Script) {
+func (d *daemon) startScripts(scripts []trackedScript) {
 	if d.stopScripts != nil {
 		d.stopScripts()
 	}
@@ -29,7 +29,7 @@ func (d *daemon) startScripts(scripts []config.Script) {
 
 // watchScript runs one script at its interval until ctx ends. A run that takes longer
 // than the interval is waited for; what was due meanwhile is left out, as keepalived does.
-func (d *daemon) watchScript(ctx context.Context, s config.Script) {
+func (d *daemon) watchScript(ctx context.Context, s trackedScript) {
 	state := hysteresis{rise: s.Rise, fall: s.Fall, known: s.InitFail}
 	ticker := time.NewTicker(s.Interval)
 	defer ticker.Stop()
@@ -37,7 +37,9 @@ func (d *daemon) watchScript(ctx context.Context, s config.Script) {
 		d.post(node.Script{Name: s.Name, Up: false})
 	}
 	for {
-		err := runCommand(ctx, command{args: s.Command.Args, user: s.User}, s.Timeout)
+		// The token that this node last held the claim with: what it may still write by.
+		env := []string{"SOLOVIP_CLAIM=" + s.claim, fmt.Sprintf("SOLOVIP_TOKEN=%d", d.store.tokens()[s.claim])}
+		err := runCommand(ctx, command{args: s.Command.Args, user: s.User, env: env}, s.Timeout)
 		if ctx.Err() != nil {
 			return
 		}

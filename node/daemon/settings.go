@@ -26,7 +26,13 @@ type settings struct {
 	self      config.Member
 	instances map[string]instanceSettings
 	claims    map[string]claimSettings
-	scripts   []config.Script // those that are tracked
+	scripts   []trackedScript
+}
+
+// trackedScript is a script that is run, and the first claim that tracks it.
+type trackedScript struct {
+	config.Script
+	claim string
 }
 
 type instanceSettings struct {
@@ -139,7 +145,7 @@ func (s *settings) planClaim(name string, group bool, notify config.Notify, memb
 		s.instances[in.Name] = is
 		set.addresses = append(set.addresses, is.addresses...)
 		set.lifetime = max(set.lifetime, in.AdvertInt*time.Duration(in.DownAdverts+1))
-		c.Instances = append(c.Instances, s.nodeInstance(in))
+		c.Instances = append(c.Instances, s.nodeInstance(name, in))
 	}
 	for _, g := range s.config.Guards {
 		if g.Protects != name {
@@ -194,7 +200,7 @@ func planInstance(in config.Instance, global config.Global) instanceSettings {
 }
 
 // nodeInstance returns what the pure node needs of an instance.
-func (s *settings) nodeInstance(in config.Instance) node.InstanceConfig {
+func (s *settings) nodeInstance(claim string, in config.Instance) node.InstanceConfig {
 	v := vrrp.Config{
 		Name: in.Name, VRID: vrrp.VRID(in.VRID), Version: vrrp.Version(in.Version), Priority: in.Priority,
 		AdvertInterval: in.AdvertInt, Preempt: !in.NoPreempt, PreemptDelay: in.PreemptDelay,
@@ -227,8 +233,8 @@ func (s *settings) nodeInstance(in config.Instance) node.InstanceConfig {
 			track.Weight, track.Reverse = t.Weight, t.Reverse
 		}
 		nc.Scripts = append(nc.Scripts, track)
-		if !slices.ContainsFunc(s.scripts, func(o config.Script) bool { return o.Name == sc.Name }) {
-			s.scripts = append(s.scripts, sc)
+		if !slices.ContainsFunc(s.scripts, func(o trackedScript) bool { return o.Name == sc.Name }) {
+			s.scripts = append(s.scripts, trackedScript{sc, claim})
 		}
 	}
 	return nc
