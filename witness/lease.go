@@ -27,8 +27,8 @@ type Lease struct {
 
 	clusterID uint64
 	revision  int64
-	since     time.Time // of the first complete observation of this witness
-	replaced  bool      // the witness is not the one first seen: trust no tombstone for a Wait
+	since     time.Time // of the first complete observation since it was last silent for long
+	stores    int       // how often the witness was replaced by another store
 	nodes     map[string]seenNode
 	claims    map[string]seenClaim
 
@@ -78,6 +78,7 @@ type flight struct {
 	sent     time.Time
 	ownIf    int64 // the own record's version that the Swap compares
 	revision int64 // known when it left: an answer below is another store's
+	stores   int   // replaced when it left: what it was built on
 	takes    map[string]arbiter.Token
 	releases []string
 	renews   bool
@@ -120,9 +121,9 @@ func (l *Lease) Release(claim, to string) {
 	if _, held := l.held[claim]; held {
 		delete(l.held, claim) // the permission ends here, whatever becomes of the record
 		l.wishes[claim] = wish{to: to}
-		return
+	} else if l.wishes[claim].take {
+		delete(l.wishes, claim)
 	}
-	delete(l.wishes, claim)
 }
 
 // Drop withdraws a Take that has not been sent.
@@ -193,8 +194,11 @@ func (l *Lease) Poll(now time.Time) (Operation, bool) {
 	if l.flight != nil || now.Before(l.Deadline(now)) {
 		return Operation{}, false
 	}
+	if l.stale(now) {
+		l.since = time.Time{}
+	}
 	l.nextID++
-	f := flight{id: l.nextID, sent: now, revision: l.revision}
+	f := flight{id: l.nextID, sent: now, revision: l.revision, stores: l.stores}
 	var s Swap
 	if !l.since.IsZero() {
 		s = l.build(now, &f)
@@ -300,20 +304,28 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 	if err != nil {
 		l.flight = nil
 		l.err = err
-		if !refused && f.renews {
+		if !refused && f.renews && l.stores == f.stores {
 			l.doubt(f)
 		}
 		// The next try is due a Renew after this one left; never in a tight loop.
 		l.rest = now.Add(l.cfg.Timing.Renew / 4)
 		return
 	}
+	if l.stores != f.stores && out.ClusterID != l.clusterID {
+		l.flight, l.next = nil, now // the last word of a store that was replaced
+		return
+	}
 	l.err, l.answered = nil, now
-	if out.Revision < f.revision {
+	if out.Revision < f.revision && l.stores == f.stores {
 		l.replace(now)
 	}
 	l.Observe(now, out.Observation) // with the flight still known: what it took is no orphan
 	l.flight = nil
 	switch {
+	case l.stores != f.stores:
+		// What it was built on was another store's: what it has done here, if anything, was
+		// decided on nothing, and counts for nothing.
+		l.next = now
 	case !f.renews: // the first reading: now the work can begin
 		l.next = now
 	case out.Done:
@@ -334,6 +346,7 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 			l.rest = now.Add(l.cfg.Timing.Renew / 4)
 		}
 	}
+	l.settle(now) // what it took and nobody wants any more is an orphan now
 }
 
 // maxClashes is how often a Swap that met changed records is sent again at once.
@@ -355,6 +368,9 @@ func (l *Lease) doubt(f flight) {
 
 // granted notes a take that was seen to succeed, if the record still says so.
 func (l *Lease) granted(claim string, token arbiter.Token) {
+	if _, asserted := l.former[claim]; !asserted && !l.wishes[claim].take {
+		return // withdrawn on the way: it goes back
+	}
 	r := l.claims[claim].Record
 	if r.Holder == l.cfg.Node && r.Incarnation == l.cfg.Incarnation && r.Token == token && !r.Released {
 		l.held[claim] = token

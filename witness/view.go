@@ -48,7 +48,7 @@ type Standing struct {
 
 // Standing returns what the records say of the claim at the given time.
 func (l *Lease) Standing(now time.Time, claim string) Standing {
-	if l.since.IsZero() {
+	if l.since.IsZero() || l.stale(now) {
 		return Standing{}
 	}
 	c := l.claims[claim]
@@ -58,40 +58,41 @@ func (l *Lease) Standing(now time.Time, claim string) Standing {
 		s.State = Mine
 		return s
 	}
-	s.At = l.freeAt(now, c)
-	if l.replaced {
-		s.At = later(s.At, l.since.Add(l.cfg.Timing.Wait))
-	}
+	// Nothing is free before this store has been watched for a Wait, whatever it says: it
+	// may be empty or an older backup, and the real holder known to a former one only.
+	s.At = later(l.freeAt(now, c), l.since.Add(l.cfg.Timing.Wait))
 	if !now.Before(s.At) {
 		s.State = Free
 	}
 	return s
 }
 
-// freeAt returns from when on nobody else can be holding what c says, if it stays so.
+// stale reports whether the last answer is older than a Wait. The store may have been
+// put back to an older state since, or edited, and nothing in it need show that: it is
+// watched for a Wait anew. Permission has run out by then.
+func (l *Lease) stale(now time.Time) bool { return now.Sub(l.answered) > l.cfg.Timing.Wait }
+
+// freeAt returns from when on nobody else can be holding what c says, if it stays so and
+// the store is the one that the holder knows.
 func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
 	r, wait := c.Record, l.cfg.Timing.Wait
 	switch {
 	case c.Version == 0:
 		// Never seen, or deleted by hand: somebody may hold it by a record that is gone.
-		return later(l.since, c.changed).Add(wait)
-	case r.Released && c.changed.Equal(l.since):
-		// It was there when this node began to look: the store may be an older backup.
-		return l.since.Add(wait)
+		return c.changed.Add(wait)
 	case r.Released && (r.To == "" || r.To == l.cfg.Node):
 		return now
 	case r.Released:
 		return c.changed.Add(wait)
-	case r.Holder == l.cfg.Node && r.Incarnation == l.cfg.Incarnation:
-		// A take whose reply was lost: nobody else was let in since.
-		return now
 	case r.Holder == l.cfg.Node:
-		return l.since.Add(wait)
+		// A take whose reply was lost: nobody else was let in since. Or one by a former start
+		// of this daemon, which cleaned up behind it.
+		return now
 	}
 	n := l.nodes[r.Holder]
 	switch {
 	case n.Version == 0:
-		return later(l.since, n.changed).Add(wait)
+		return n.changed.Add(wait)
 	case n.Record.Incarnation != r.Incarnation:
 		// The holder has been started anew since: the one that held is gone.
 		return n.restarts.Add(n.Record.Wait(wait))
@@ -125,7 +126,7 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 	if o.Complete {
 		l.forgetAbsent(now, o)
 	}
-	l.settle()
+	l.settle(now)
 }
 
 // removed reports whether an observation at the revision shows that a known record is gone.
@@ -167,7 +168,7 @@ func (l *Lease) forgetAbsent(now time.Time, o Observation) {
 
 // settle draws the conclusions from the records: what is no longer held, what is no
 // longer in doubt, and what names this node without its holding it.
-func (l *Lease) settle() {
+func (l *Lease) settle(now time.Time) {
 	for claim, token := range l.held {
 		r := l.claims[claim].Record
 		if r.Holder != l.cfg.Node || r.Incarnation != l.cfg.Incarnation || r.Token != token || r.Released {
@@ -188,11 +189,15 @@ func (l *Lease) settle() {
 	}
 	own := l.nodes[l.cfg.Node].Version
 	l.doubts = slices.DeleteFunc(l.doubts, func(f flight) bool { return own > f.ownIf })
+	if l.stores > 0 && now.Before(l.since.Add(l.cfg.Timing.Wait)) {
+		return // what it says of this node may be old, and another's holding not known to it
+	}
 	for _, claim := range slices.Sorted(maps.Keys(l.claims)) {
 		r := l.claims[claim].Record
 		_, held := l.held[claim]
+		_, former := l.former[claim]
 		_, wished := l.wishes[claim]
-		if r.Holder == l.cfg.Node && !r.Released && !held && !wished && !l.replaced && !l.Unsettled(claim) {
+		if r.Holder == l.cfg.Node && !r.Released && !held && !former && !wished && !l.Unsettled(claim) {
 			// A take that nobody waits for any more, or one by a former start of this daemon,
 			// which cleaned up behind it: nobody holds this.
 			l.wishes[claim] = wish{}
@@ -204,7 +209,8 @@ func (l *Lease) settle() {
 // learnt from its records counts, and everything is waited for in full. What is held
 // stays so for as long as the last renewal said, and is asserted at the new store.
 func (l *Lease) replace(now time.Time) {
-	l.clusterID, l.revision, l.since, l.replaced = 0, 0, time.Time{}, true
+	l.clusterID, l.revision, l.since = 0, 0, time.Time{}
+	l.stores++
 	clear(l.nodes)
 	clear(l.claims)
 	for claim, token := range l.held {
