@@ -25,10 +25,12 @@ var (
 	ours     = Peer{Token: 5, Priority: 100, Address: "10.0.0.10"}
 )
 
-// column is one dimension of the input space and its distinct values.
+// column is one dimension of the input space and its distinct values. A column that is
+// only for one mode keeps its first value in the others, where strange does harm to none.
 type column struct {
 	name   string
 	values []value
+	only   Mode // 0: for all
 }
 
 type value struct {
@@ -63,21 +65,24 @@ func space() []column {
 		wants = append(wants, value{w.String(), func(in *Input) { in.Want = w }})
 	}
 	return []column{
-		{"barred", []value{{"no", func(*Input) {}}, {"yes", func(in *Input) { in.Barred = "script check is down" }}}},
-		{"mode", modes},
-		{"holding", []value{{"no", func(*Input) {}}, {"yes", func(in *Input) { in.Holding = true }}}},
-		{"want", wants},
+		{"barred", []value{{"no", func(*Input) {}}, {"yes", func(in *Input) { in.Barred = "script check is down" }}}, 0},
+		{"mode", modes, 0},
+		{"holding", []value{{"no", func(*Input) {}}, {"yes", func(in *Input) { in.Holding = true }}}, 0},
+		{"want", wants, 0},
 		{"peer holds", []value{
 			{"(no peer)", func(in *Input) { in.Peers = in.Peers[:0] }}, {"unknown", peer(Unknown)}, {"no", peer(No)}, {"yes", peer(Yes)},
-		}},
-		{"its token", []value{onPeer("lower", func(p *Peer) { p.Token = 4 }), onPeer("same", func(p *Peer) { p.Token = 5 }), onPeer("higher", func(p *Peer) { p.Token = 6 })}},
-		{"priority", []value{onPeer("lower", func(p *Peer) { p.Priority = 90 }), onPeer("same", func(p *Peer) { p.Priority = 100 }), onPeer("higher", func(p *Peer) { p.Priority = 110 })}},
+		}, 0},
+		{"its token", []value{onPeer("lower", func(p *Peer) { p.Token = 4 }), onPeer("same", func(p *Peer) { p.Token = 5 }), onPeer("higher", func(p *Peer) { p.Token = 6 })}, 0},
+		{"priority", []value{onPeer("lower", func(p *Peer) { p.Priority = 90 }), onPeer("same", func(p *Peer) { p.Priority = 100 }), onPeer("higher", func(p *Peer) { p.Priority = 110 })}, 0},
 		// 10.0.0.9 is the lower number, though the higher text.
-		{"address", []value{onPeer("lower", func(p *Peer) { p.Address = "10.0.0.9" }), onPeer("higher", func(p *Peer) { p.Address = "10.0.0.11" })}},
-		{"alive", []value{onPeer("unknown", func(p *Peer) { p.Alive = Unknown }), onPeer("no", func(p *Peer) { p.Alive = No }), onPeer("yes", func(p *Peer) { p.Alive = Yes })}},
-		{"isolation", []value{{"hold", func(in *Input) { in.Isolation = IsolationHold }}, {"claim", func(in *Input) { in.Isolation = IsolationClaim }}}},
-		{"promise to", []value{{"-", func(*Input) {}}, {"n3", func(in *Input) { in.PromiseTo = "n3" }}}},
-		{"promised", []value{{"-", promised(time.Time{})}, {"ended", promised(ended)}, {"1s", promised(sooner)}, {"3s", promised(later)}}},
+		{"address", []value{onPeer("lower", func(p *Peer) { p.Address = "10.0.0.9" }), onPeer("higher", func(p *Peer) { p.Address = "10.0.0.11" })}, 0},
+		{"alive", []value{onPeer("unknown", func(p *Peer) { p.Alive = Unknown }), onPeer("no", func(p *Peer) { p.Alive = No }), onPeer("yes", func(p *Peer) { p.Alive = Yes })}, 0},
+		{"isolation", []value{{"hold", func(in *Input) { in.Isolation = IsolationHold }}, {"claim", func(in *Input) { in.Isolation = IsolationClaim }}}, ModeVeto},
+		{"reference", []value{
+			{"unknown", func(in *Input) { in.Reference = Unknown }}, {"no", func(in *Input) { in.Reference = No }}, {"yes", func(in *Input) { in.Reference = Yes }},
+		}, ModeVeto},
+		{"promise to", []value{{"-", func(*Input) {}}, {"n3", func(in *Input) { in.PromiseTo = "n3" }}}, 0},
+		{"promised", []value{{"-", promised(time.Time{})}, {"ended", promised(ended)}, {"1s", promised(sooner)}, {"3s", promised(later)}}, 0},
 		{"lease", []value{
 			{"silent", lease(Lease{})},
 			{"waiting", lease(Lease{State: LeaseWaiting, Free: later, Holder: "n2", Token: 4})},
@@ -85,7 +90,7 @@ func space() []column {
 			{"free", lease(Lease{State: LeaseFree, Holder: "n2", Token: 4})},
 			{"mine, ended", lease(Lease{State: LeaseMine, Until: ended, Token: 5})},
 			{"mine, 2s", lease(Lease{State: LeaseMine, Until: leaseEnd, Token: 5})},
-		}},
+		}, ModeLease},
 	}
 }
 
@@ -137,8 +142,12 @@ func (tb *table) rowsFrom(i int) []line {
 		key    string
 	}
 	var groups []*group
+	values := tb.columns[i].values
+	if only := tb.columns[i].only; only != 0 && only != tb.in.Mode {
+		values = values[:1]
+	}
 next:
-	for _, v := range tb.columns[i].values {
+	for _, v := range values {
 		before := tb.in
 		before.Peers = append([]Peer(nil), tb.in.Peers...)
 		v.set(&tb.in)
@@ -180,6 +189,17 @@ func text(lines []line) string {
 
 var numbers = regexp.MustCompile(`(token|priority) \d+`)
 
+// strange fills in what is meant for other modes only, and so must not matter.
+func strange(in Input) Input {
+	if in.Mode != ModeVeto {
+		in.Isolation, in.Reference = IsolationClaim, Yes
+	}
+	if in.Mode != ModeLease {
+		in.Lease = Lease{State: LeaseMine, Until: later, Token: 99}
+	}
+	return in
+}
+
 // leaf decides one input, checks it, and returns the outcome as text without the numbers
 // that only restate the input.
 func (tb *table) leaf() line {
@@ -212,9 +232,11 @@ func wrong(in Input, v Verdict) string {
 	byLease := leased && in.Lease.Until.Equal(v.Until)
 	byPromise := in.Promised.After(in.Now) && in.Promised.Equal(v.Until)
 	holds, taking := v.Do == Hold, v.Do == Hold && !in.Holding
-	switch again := Decide(in); {
-	case again != v:
+	switch {
+	case Decide(in) != v:
 		return "the same input gives another verdict"
+	case Decide(strange(in)) != v:
+		return "what is meant for another mode matters"
 	case v.Why == "":
 		return "a verdict without a why"
 	case in.Barred != "" && v.Do != Refuse:
