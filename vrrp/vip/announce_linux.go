@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -67,7 +66,7 @@ const probeInterval = 200 * time.Millisecond
 // Probe asks the link who has addr and returns the stations that answered, sorted, when
 // ctx ends, which is no error: an answer later than that is not waited for. It is the
 // probe of RFC 5227 section 2.1.1, sent at once and every 200 ms; any ARP packet that
-// says another station has addr counts as an answer. The error wraps ErrInterface when
+// says a station which is not this host has addr counts as an answer. The error wraps ErrInterface when
 // the interface is missing or down. An interface without ARP answers nothing, at once.
 func (k *Kernel) Probe(ctx context.Context, iface string, addr netip.Addr) ([]MAC, error) {
 	if !addr.Is4() {
@@ -81,9 +80,9 @@ func (k *Kernel) Probe(ctx context.Context, iface string, addr netip.Addr) ([]MA
 	if !speaksARP {
 		return nil, nil
 	}
-	conn, err := packet.Listen(&net.Interface{Index: link.Attrs().Index}, packet.Datagram, unix.ETH_P_ARP, nil)
+	conn, err := listenConflicts(link, []netip.Addr{addr})
 	if err != nil {
-		return nil, fmt.Errorf("probe %s on %s: %w", addr, iface, explain(err))
+		return nil, fmt.Errorf("probe %s on %s: %w", addr, iface, err)
 	}
 	defer func() { _ = conn.Close() }() // nothing was written that could be lost
 	var owners []MAC
@@ -96,7 +95,14 @@ func (k *Kernel) Probe(ctx context.Context, iface string, addr netip.Addr) ([]MA
 			return nil, fmt.Errorf("probe %s on %s: %w", addr, iface, err)
 		}
 		for _, owner := range heard {
-			if owner != mac && !slices.Contains(owners, owner) {
+			if slices.Contains(owners, owner) {
+				continue
+			}
+			ours, err := k.isOurs(owner)
+			if err != nil {
+				return nil, fmt.Errorf("probe %s on %s: %w", addr, iface, err)
+			}
+			if !ours {
 				owners = append(owners, owner)
 			}
 		}

@@ -1,6 +1,7 @@
 // Package vip is the kernel's side of a virtual address: it puts the address on an
 // interface and takes it off, tells the neighbours by gratuitous ARP, asks them who
-// else answers for it, and reports what happens to links and addresses.
+// else answers for it, listens for others that speak for it, and reports what happens to
+// links and addresses.
 //
 // It refuses to decide. Whether this node may have an address, and until when, comes
 // in as a call (Add with a lifetime, Delete); what the kernel did comes back as a
