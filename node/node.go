@@ -19,6 +19,7 @@ type Node struct {
 	stopping    bool
 	stopped     bool
 	leaving     leaving
+	toldSilent  arbiter.Tri // whether the operator was told that the witness is silent
 	reference   arbiter.Tri // whether it answered
 	referenceAt time.Time   // when it was asked, or answered
 	quiet       time.Time   // until then nothing is taken: a peer may still count on our absence
@@ -162,6 +163,7 @@ func (n *Node) start(now time.Time) {
 	}
 	n.tell(Info, "", "started", n.modeInWords())
 	for _, name := range n.claimNames() {
+		n.claims[name].since = now
 		n.emit(Begin{name})
 	}
 	n.track(now)
@@ -256,6 +258,33 @@ func (n *Node) askWitness(now time.Time) {
 	if op, due := n.lease.Poll(now); due {
 		n.emit(AskWitness{op})
 	}
+	n.tellWitness(now)
+}
+
+// tellWitness says once when the witness falls silent, and what that means, and when it
+// is back.
+func (n *Node) tellWitness(now time.Time) {
+	at, err := n.lease.Answered()
+	if at.IsZero() && now.Sub(n.started) < n.cfg.Timing.Wait {
+		return // it was hardly asked yet
+	}
+	silent := arbiter.No
+	if n.witnessSilent(now) {
+		silent = arbiter.Yes
+	}
+	if silent == n.toldSilent {
+		return
+	}
+	n.toldSilent = silent
+	if silent == arbiter.No {
+		n.tell(Info, "", "the witness answers", n.lease.Timing().String()+" renew/hold/wait")
+		return
+	}
+	why := "holders stay by promises of all other nodes, and nobody takes over from a node that dies"
+	if err != nil {
+		why += ": " + err.Error()
+	}
+	n.tell(Warning, "", "the witness is silent", why)
 }
 
 // finishStop ends the node once nothing is held any more.
