@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -108,8 +109,8 @@ func (l *lexer) digest(src *source, it item) (item, bool) {
 	if !ok {
 		return it, false
 	}
-	for i := len(more) - 1; i >= 0; i-- {
-		l.pushDeeper(src, it.depth, more[i])
+	for _, line := range slices.Backward(more) {
+		l.pushDeeper(src, it.depth, line)
 	}
 	it.t = t.trim()
 	if it.t.s != before && directive(it.t.s, it.kept) {
@@ -334,7 +335,7 @@ func (l *lexer) value(src *source, t text, i int, name, args string) ([]text, bo
 		return def.lines, true
 	}
 	pos, via := t.at(i)
-	word := ""
+	var word string
 	switch name {
 	case "_PWD":
 		word = src.dir()

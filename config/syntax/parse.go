@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -206,7 +207,7 @@ func (p *parser) undefined(t text, i, end int) {
 }
 
 // statement adds one statement; block says that its { follows at once.
-func (p *parser) statement(t text, block bool) *Node {
+func (p *parser) statement(t text, block bool) {
 	n := &Node{line: t}
 	n.Words = p.words(t)
 	if p.opt.Level != nil && len(p.blocks) > 0 {
@@ -219,7 +220,6 @@ func (p *parser) statement(t text, block bool) *Node {
 		}
 	}
 	p.attach(n)
-	return n
 }
 
 // attach adds n to the innermost open block.
@@ -308,8 +308,7 @@ func (p *parser) closeBlock(pos Pos) {
 
 // end says which blocks the files left open.
 func (p *parser) end() {
-	for i := len(p.blocks) - 1; i >= 0; i-- {
-		n := p.blocks[i]
+	for _, n := range slices.Backward(p.blocks) {
 		width := 1
 		if len(n.Words) > 0 {
 			width = n.Words[0].Width

@@ -19,7 +19,7 @@ func options(files map[string]string) Options {
 	return Options{
 		FS: fsys, Dir: "/etc/k", ID: "lb1", MaxLines: 5000,
 		Getenv: func(name string) (string, bool) { return "secret", name == "SECRET" },
-		Random: func(lo, hi int) int { return hi },
+		Random: func(_, hi int) int { return hi },
 	}
 }
 

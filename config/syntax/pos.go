@@ -55,10 +55,7 @@ func (t text) at(off int) (pos, via Pos) {
 	if len(t.spans) == 0 {
 		return Pos{}, Pos{}
 	}
-	i := sort.Search(len(t.spans), func(i int) bool { return t.spans[i].off > off }) - 1
-	if i < 0 {
-		i = 0
-	}
+	i := max(0, sort.Search(len(t.spans), func(i int) bool { return t.spans[i].off > off })-1)
 	sp := t.spans[i]
 	if !sp.still && off > sp.off {
 		sp.pos.Col += utf8.RuneCountInString(t.s[sp.off:min(off, len(t.s))])

@@ -182,7 +182,7 @@ func parseList(args string) (r *repeat, why string) {
 
 // cutGroup takes one value, or several in braces, off the arguments of ~LST.
 func cutGroup(s string) (group []string, rest, why string) {
-	body := ""
+	var body string
 	if strings.HasPrefix(s, "{") {
 		end := strings.IndexByte(s, '}')
 		if end < 0 {
