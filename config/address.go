@@ -9,15 +9,12 @@ import (
 	"github.com/solovip/solovip/config/syntax"
 )
 
-// zeroAddr is no address.
-var zeroAddr netip.Addr
-
 // maxLabel is the longest label of an address: IFNAMSIZ less the NUL.
 const maxLabel = 15
 
 // addressFlags are the options of an address that are words of their own, and
 // addressParameters some that take a value. None of those two is supported yet.
-var (
+var ( //nolint:gochecknoglobals // tables
 	addressFlags      = []string{"use_vmac", "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "no_track"}
 	addressParameters = []string{"peer", "preferred_lft", "track_group"}
 	addressOptions    = slices.Concat([]string{"dev", "label", "brd", "broadcast", "scope"}, addressFlags, addressParameters)

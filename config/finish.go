@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 )
 
@@ -116,7 +117,7 @@ func (l *loader) finishTransport(d *draft) {
 		if !d.McastSrc.IsValid() {
 			d.McastSrc = d.UnicastSrc
 		}
-		d.UnicastSrc = zeroAddr
+		d.UnicastSrc = netip.Addr{}
 	}
 	if len(d.UnicastPeers) > 0 && !d.UnicastSrc.IsValid() {
 		d.UnicastSrc = d.McastSrc

@@ -9,10 +9,10 @@ import (
 )
 
 // ours are the sections of the blocks that solovip adds: nothing is tolerated in them.
-var ours = []string{"cluster", "witness", "guard", "fencing"}
+var ours = []string{"cluster", "witness", "guard", "fencing"} //nolint:gochecknoglobals // a table
 
 // named are the blocks that keepalived drops when more than a name stands before their {.
-var named = []string{"vrrp_instance", "vrrp_sync_group", "cluster", "guard"}
+var named = []string{"vrrp_instance", "vrrp_sync_group", "cluster", "guard"} //nolint:gochecknoglobals // a table
 
 // check holds the statements of one block against its section of the table. supported is
 // false inside a block that does nothing yet: then only names are looked at.
@@ -135,7 +135,7 @@ func (l *loader) unknown(n *syntax.Node, section string) (row, bool) {
 	word := n.Words[0]
 	meant, remedy := guess(section, word.Text)
 	if found := elsewhere(word.Text); found != "" {
-		meant, remedy = none, found
+		meant, remedy = unknownRow(), found
 	}
 	sev, effect := Warning, "keepalived ignores it"
 	switch {
@@ -161,13 +161,13 @@ func (l *loader) unknown(n *syntax.Node, section string) (row, bool) {
 	return row{}, false
 }
 
-// none is the row of a keyword that nothing is known of.
-var none = row{inside: "-"}
+// unknownRow returns the row of a keyword that nothing is known of.
+func unknownRow() row { return row{inside: "-"} }
 
 // guess finds out what an unknown keyword of a section was meant to be, and the remedy.
 func guess(section, word string) (row, string) {
 	var names []string
-	glued := none
+	glued := unknownRow()
 	for _, r := range sections()[section] {
 		names = append(names, r.keyword)
 		if strings.HasPrefix(word, r.keyword) && len(r.keyword) > len(glued.keyword) {
@@ -176,7 +176,7 @@ func guess(section, word string) (row, string) {
 	}
 	rest := strings.TrimPrefix(word, glued.keyword)
 	if value, ok := strings.CutPrefix(rest, "="); ok && glued.keyword != "" {
-		return none, fmt.Sprintf("no equals sign: %s %s", glued.keyword, value)
+		return unknownRow(), fmt.Sprintf("no equals sign: %s %s", glued.keyword, value)
 	}
 	near := nearest(word, names)
 	letters := strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz_") == ""
@@ -187,7 +187,7 @@ func guess(section, word string) (row, string) {
 		r, _ := find(section, near)
 		return r, "did you mean " + quote(near) + "?"
 	}
-	return none, ""
+	return unknownRow(), ""
 }
 
 // elsewhere returns the remedy for a keyword that another block knows.

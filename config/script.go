@@ -177,7 +177,7 @@ const (
 )
 
 // shellWords are words that mean something to a shell where a program should stand.
-var shellWords = []string{
+var shellWords = []string{ //nolint:gochecknoglobals // a table
 	"!", ".", ":", "(", "{", "case", "cd", "eval", "exit", "export", "for", "function", "if",
 	"return", "set", "source", "trap", "ulimit", "umask", "until", "while",
 }

@@ -24,7 +24,7 @@ type row struct {
 func (r row) block() bool { return r.inside != "-" }
 
 // sections returns keywords.md as a map of sections, each with its rows in order.
-var sections = sync.OnceValue(func() map[string][]row {
+var sections = sync.OnceValue(func() map[string][]row { //nolint:gochecknoglobals // a table
 	out := make(map[string][]row)
 	section := ""
 	for line := range strings.Lines(keywordsText) {
@@ -77,7 +77,7 @@ func homes(keyword string) []string {
 }
 
 // addressLists are the blocks whose entries are addresses: no keyword can be one.
-var addressLists = []string{"virtual_ipaddress", "virtual_ipaddress_excluded", "unicast_peer"}
+var addressLists = []string{"virtual_ipaddress", "virtual_ipaddress_excluded", "unicast_peer"} //nolint:gochecknoglobals // a table
 
 // level tells the parser in which of the open blocks a statement belongs, so that a
 // missing } is found where it is missing: a keyword that the innermost block does not know
@@ -107,8 +107,8 @@ func level(path []string, keyword string, block bool) int {
 	if !block {
 		return len(path)
 	}
-	for i := len(chain) - 1; i >= 0; i-- { // a block whose keyword is mistyped
-		if meantBlock(chain[i], keyword) {
+	for i, section := range slices.Backward(chain) { // a block whose keyword is mistyped
+		if meantBlock(section, keyword) {
 			return i
 		}
 	}
