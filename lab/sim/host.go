@@ -1,295 +1,266 @@
 package sim
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/node"
-	"github.com/solovip/solovip/witness"
 )
 
-// Host is a balancer: the node under test, and what the shell and the kernel would be.
+// Host is a balancer: its clock, disk and kernel, the guarded services, and the daemon
+// around the node under test. What belongs to the machine lives on when the daemon is
+// frozen or killed.
 type Host struct {
-	Name     string
-	Priority uint8
-	On       bool // powered, with the daemon running
+	Name string
 
-	world       *World
-	node        *node.Node
-	addr        netip.Addr
-	incarnation uint64
-	life        int           // which start this is: what belongs to an earlier one is void
-	stored      arbiter.Token // survives a crash
-	left        bool          // so does this: it left while the witness was silent
-	address     bool          // the claim's addresses are on
-	guard       bool          // the guarded service runs
-	wake        time.Time     // the tick that is scheduled
-	report      arbiter.Report
-	heard       map[string]time.Time // when each member was last heard, by any path
-	alive       map[string]bool
-	stopped     bool
+	world  *World
+	number int
+	addr   netip.Addr
+	clock  clock
+	disk   disk
+
+	on      bool // powered
+	boots   int  // which power-on this is: what belongs to an earlier one is void
+	asleep  bool // suspended
+	later   []func()
+	exposed bool          // woken, and the daemon has not run yet
+	able    time.Duration // since when the daemon can act; notAble: it cannot
+
+	kernel []kernel // by claim
+	guards []guard
+	daemon *daemon // nil: none runs
+	lives  int     // which start of the daemon this is
+	downed bool    // stopped in order by the operator: nobody starts it again
+
+	linkDown, scriptDown bool
+	standby              bool   // by the operator's word
+	revision             []int  // of each claim's configuration
+	without              []bool // claims that a reload took away
+	trouble              trouble
+
+	security []security // by claim
 }
 
-const (
-	// guardLimit is the longest that the guarded service takes to stop.
-	guardLimit = 2 * time.Second
-	// memberTimeout is when the mesh takes a silent member for dead.
-	memberTimeout = time.Second
-)
+// disk is what survives a power cut.
+type disk struct {
+	incarnation   uint64
+	tokens        []arbiter.Token // by claim
+	left, standby bool
+}
 
-func vips() []netip.Addr { return []netip.Addr{netip.MustParseAddr("10.0.0.100")} }
+// trouble is what goes wrong on a host beside the network.
+type trouble struct {
+	slowStore   time.Duration // the longest time that storing takes
+	storeFails  bool
+	kernelFails bool          // netlink says no
+	guardFails  bool          // a stop cannot be shown to have worked
+	guardDied   bool          // a service has ended by itself
+	guardSlow   bool          // a stop takes as long as it may
+	lateTimers  bool          // timers are often late, as far as is allowed
+	skew        time.Duration // how far the wall clock is off
+}
+
+// notAble is the instant since when a daemon that cannot act can act.
+const notAble = time.Duration(1<<63 - 1)
+
+// wallStart is the wall clock's time when a run begins.
+const wallStart = 1_700_000_000 * time.Second
+
+// ratePPM bounds the clocks' rates: half of it on either side, so that two of them are
+// up to 1 % apart.
+const ratePPM = 5000
 
 func newHost(w *World, i int) *Host {
-	return &Host{
-		Name: fmt.Sprintf("n%d", i+1), Priority: uint8(150 - 10*i), world: w,
-		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(11 + i)}),
+	claims := len(w.Shape.Claims)
+	h := &Host{
+		Name: fmt.Sprintf("n%d", i+1), world: w, number: i, able: notAble,
+		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(11 + i)}), clock: clock{ppm: w.rate()},
+		kernel: make([]kernel, claims), guards: make([]guard, claims), disk: disk{tokens: make([]arbiter.Token, claims)},
+		revision: make([]int, claims), without: make([]bool, claims), security: make([]security, claims),
 	}
+	for claim := range h.security {
+		h.security[claim] = security{witness: never, voters: never}
+	}
+	return h
 }
 
-// Start powers the host on.
+// rate returns a clock's rate: now and then an extreme one.
+func (w *World) rate() int64 {
+	switch w.Rand.IntN(4) {
+	case 0:
+		return ratePPM
+	case 1:
+		return -ratePPM
+	}
+	return w.Rand.Int64N(2*ratePPM+1) - ratePPM
+}
+
+// Start powers the host on if it is off, and starts the daemon if none runs.
 func (h *Host) Start() {
-	if h.On {
-		return
+	if !h.on {
+		h.world.note("%s is powered on", h.Name)
+		h.on = true
+		h.boots++
+		h.clock.start, h.clock.first = h.world.Now, h.world.between(5*time.Second, 500*time.Second)
+		h.clock.slept, h.clock.since = 0, 0
 	}
-	h.life++
-	h.incarnation++
-	h.On, h.stopped, h.wake = true, false, time.Time{}
-	h.heard, h.alive = map[string]time.Time{}, map[string]bool{}
-	n, err := node.New(h.world.config(h))
-	if err != nil {
-		panic("sim: " + err.Error())
+	h.downed = false
+	if h.daemon == nil && !h.asleep {
+		h.begin()
 	}
-	h.node = n
-	h.world.note("%s starts", h.Name)
-	h.step(node.Start{})
-	h.watchMembers(h.life)
 }
 
 // Crash is a power cut: nothing is said, everything stops.
 func (h *Host) Crash() {
-	if h.On {
-		h.world.note("%s crashes", h.Name)
-	}
-	h.On, h.address, h.guard, h.node = false, false, false, nil
-	h.life++
-}
-
-// Stop begins an orderly stop.
-func (h *Host) Stop() {
-	if h.On && !h.stopped {
-		h.world.note("%s is stopped", h.Name)
-		h.step(node.Stop{})
-	}
-}
-
-// Holds reports whether the claim's addresses are on this host.
-func (h *Host) Holds() bool { return h.On && h.address }
-
-// step drives the node and carries out what it wants.
-func (h *Host) step(ev node.Event) {
-	queue := []node.Event{ev}
-	for len(queue) > 0 && h.node != nil {
-		ev, queue = queue[0], queue[1:]
-		for _, a := range h.node.Step(h.world.Now, ev) {
-			if result := h.do(a); result != nil {
-				queue = append(queue, result)
-			}
-		}
-	}
-	if h.node != nil {
-		h.schedule(h.node.Deadline(h.world.Now))
-	}
-}
-
-// schedule makes the next tick happen at the deadline.
-func (h *Host) schedule(at time.Time) {
-	if at.IsZero() || at.Equal(h.wake) {
+	if !h.on {
 		return
 	}
-	h.wake = at
-	h.later(max(at.Sub(h.world.Now), 0), func() {
-		if h.wake.Equal(at) {
-			h.wake = time.Time{}
-			h.step(node.Tick{})
+	h.world.note("%s loses power", h.Name)
+	h.end()
+	h.on, h.asleep, h.exposed, h.later = false, false, false, nil
+	h.boots++
+	for i := range h.kernel {
+		h.kernel[i] = kernel{}
+		h.guards[i] = guard{life: h.guards[i].life + 1}
+	}
+	h.changed()
+	h.world.look()
+}
+
+// Kill ends the daemon without a word. Kernel and services live on until the next one
+// cleans up.
+func (h *Host) Kill() {
+	if h.daemon == nil || h.asleep {
+		return
+	}
+	h.world.note("%s: the daemon is killed", h.Name)
+	h.end()
+	h.world.look()
+}
+
+// Stop asks for an orderly end of the daemon, which is not started again.
+func (h *Host) Stop() {
+	if d := h.daemon; d != nil && d.runs() && !h.downed {
+		h.world.note("%s is stopped in order", h.Name)
+		h.downed = true
+		h.world.look()
+		d.step(node.Stop{})
+	}
+}
+
+// Freeze stops the daemon's process for a time. The kernel and the services go on.
+func (h *Host) Freeze(length time.Duration) {
+	if h.daemon == nil || h.asleep {
+		return
+	}
+	h.world.note("%s: the daemon is frozen for %v", h.Name, length)
+	h.daemon.freeze(length)
+}
+
+// Suspend stops the whole host for a time; its boot clock counts on.
+func (h *Host) Suspend(length time.Duration) {
+	d := h.daemon
+	// A daemon that is frozen or dead when the host wakes cannot shut the gate, whose
+	// timeouts stood still: two faults at once, and no part of what is promised.
+	if d == nil || !d.runs() || h.asleep {
+		return
+	}
+	h.world.note("%s is suspended for %v", h.Name, length)
+	h.asleep, h.able = true, notAble
+	h.clock.suspend(h.world.Now)
+	h.changed()
+	h.world.look()
+	boots := h.boots
+	h.world.After(length, func() {
+		if h.boots == boots && h.asleep {
+			h.Wake()
 		}
 	})
 }
 
-// later runs fn unless the host has crashed or started anew by then.
-func (h *Host) later(wait time.Duration, fn func()) {
-	life := h.life
-	h.world.After(wait, func() {
-		if h.life == life && h.On {
+// wakeLimit is how long a daemon takes at the most to get the processor after its host
+// was suspended.
+const wakeLimit = 50 * time.Millisecond
+
+// Wake ends a suspension. The kernel answers at once; the daemon runs a little later.
+func (h *Host) Wake() {
+	if !h.asleep {
+		return
+	}
+	h.world.note("%s wakes", h.Name)
+	h.asleep, h.exposed = false, true
+	h.clock.resume(h.world.Now)
+	h.excuse()
+	h.changed()
+	for _, fn := range h.later {
+		h.after(0, fn)
+	}
+	h.later = nil
+	h.daemon.frozen = true
+	h.daemon.thawIn(h.world.upTo(wakeLimit))
+}
+
+// after runs fn for the machine unless it has lost power since; while it is suspended
+// everything waits.
+func (h *Host) after(wait time.Duration, fn func()) {
+	boots := h.boots
+	h.world.After(h.clock.length(wait), func() {
+		switch {
+		case h.boots != boots:
+		case h.asleep:
+			h.later = append(h.later, fn)
+		default:
 			fn()
 		}
 	})
 }
 
-// do is the shell: one action, and its result if that is there at once.
-func (h *Host) do(a node.Action) node.Event {
-	w := h.world
-	switch a := a.(type) {
-	case node.SendAdvert:
-		for _, o := range w.Hosts {
-			if o != h && w.passes(h.Name, o.Name, VRRP) {
-				o.later(w.latency(), func() { o.step(node.Advert{Instance: a.Instance, Packet: a.Packet, Source: h.addr}) })
-			}
-		}
-	case node.StoreToken:
-		if a.Token < h.stored {
-			w.problem("%s stores token %d after %d", h.Name, a.Token, h.stored)
-		}
-		h.later(w.latency(), func() {
-			h.stored = a.Token
-			h.step(node.TokenStored{Claim: a.Claim, Token: a.Token})
-		})
-	case node.StoreLeft:
-		h.later(w.latency(), func() {
-			h.left = a.Left
-			h.step(node.LeftStored{})
-		})
-	case node.AddAddresses:
-		h.address = true
-		return node.AddressesDone{Claim: a.Claim, On: true}
-	case node.RemoveAddresses:
-		h.address = false
-		return node.AddressesDone{Claim: a.Claim}
-	case node.StartGuards:
-		h.guard = true
-		h.later(w.latency(), func() { h.step(node.GuardsDone{Claim: a.Claim, Always: a.Always, On: true}) })
-	case node.StopGuards:
-		h.stopGuards(a)
-	case node.Publish:
-		h.report = a.Report
-		h.gossip()
-	case node.Question:
-		h.carry(a.Request.To, func(to *Host, p arbiter.Path) { to.step(node.PeerAsked{Request: a.Request}) })
-	case node.Reply:
-		h.carry(a.Answer.To, func(to *Host, p arbiter.Path) { to.step(node.PeerAnswered{Answer: a.Answer, Path: p}) })
-	case node.AskWitness:
-		h.askWitness(a.Operation)
-	case node.Tell:
-		w.note("%s %s: %s (%s)", h.Name, a.Claim, a.Text, a.Why)
-	case node.Stopped:
-		h.stopped = true
-		h.later(0, func() { h.Crash() })
-	case node.Begin, node.End, node.ArmGate, node.ShutGate, node.Announce, node.Notify:
-	}
-	return nil
+// boot returns what the boot clock shows.
+func (h *Host) boot() time.Time { return h.clock.boot(h.world.Now) }
+
+// mono returns what the kernel's timers go by.
+func (h *Host) mono() time.Duration { return h.clock.mono(h.world.Now) }
+
+// answers reports whether the host answers for the claim: what a client sees.
+func (h *Host) answers(claim int) bool {
+	return h.on && !h.asleep && h.kernel[claim].answers(h.mono())
 }
 
-// stopGuards takes up to the whole limit, killing included.
-func (h *Host) stopGuards(a node.StopGuards) {
-	took := time.Duration(h.world.Rand.Int64N(int64(guardLimit)))
-	if a.Kill {
-		took /= 10
-	}
-	h.later(took, func() {
-		h.guard = false
-		h.step(node.GuardsDone{Claim: a.Claim, Always: a.Always})
-	})
+// runsGuard reports whether a guarded service of the claim runs.
+func (h *Host) runsGuard(claim int) bool { return h.on && !h.asleep && h.guards[claim].runs }
+
+// overdue reports whether the permission that the claim was last held by has ended.
+func (h *Host) overdue(claim int) bool {
+	until := h.kernel[claim].until
+	return !until.IsZero() && !h.boot().Before(until)
 }
 
-// gossip brings this host's report to the others, directly and through whoever hears both.
-func (h *Host) gossip() {
-	r := h.report
-	for _, o := range h.world.Hosts {
-		if o != h {
-			h.carry(o.Name, func(to *Host, p arbiter.Path) {
-				to.hear(h.Name)
-				to.step(node.PeerReport{Report: r, Path: p})
-			})
+func (h *Host) sighting(claim int) Sighting {
+	s := Sighting{Host: h.Name, Answers: h.answers(claim), Exposed: h.exposed, Guard: h.runsGuard(claim)}
+	if s.Guard {
+		g := &h.guards[claim]
+		s.Excused = g.excused || (h.able == notAble || g.failed) && h.overdue(claim)
+	}
+	return s
+}
+
+// excuse marks the guards that should have been stopped while nobody on this host could: a
+// frozen or dead daemon stops nothing, and the kernel has no gate for a process. That
+// exposure is documented (the watchdog is for it), so such a guard does not count from
+// the end of the permission until it is stopped; check sees that this is not put off.
+func (h *Host) excuse() {
+	for i := range h.guards {
+		if g := &h.guards[i]; g.runs && h.overdue(i) {
+			g.excused = true
 		}
 	}
 }
 
-// carry brings a mesh message to a host directly, and through the witness.
-func (h *Host) carry(name string, deliver func(*Host, arbiter.Path)) {
-	w := h.world
-	to := w.Host(name)
-	if to == nil {
-		return // the mesh witness itself: it holds nothing
-	}
-	if w.passes(h.Name, name, Mesh) {
-		to.later(w.latency(), func() { deliver(to, arbiter.Path{}) })
-	}
-	if w.passes(h.Name, witnessName, Mesh) && w.passes(witnessName, name, Mesh) {
-		to.later(w.latency()+w.latency(), func() { deliver(to, arbiter.Path{Via: witnessName}) })
-	}
-}
-
-func (h *Host) hear(name string) {
-	h.heard[name] = h.world.Now
-	if !h.alive[name] {
-		h.alive[name] = true
-		h.step(node.PeerAlive{Name: name, Alive: true})
-	}
-}
-
-// watchMembers is memberlist: a member that was not heard for a while is dead.
-func (h *Host) watchMembers(life int) {
-	if h.life != life {
-		return
-	}
-	for _, o := range h.world.Hosts {
-		if h.alive[o.Name] && h.world.Now.Sub(h.heard[o.Name]) > memberTimeout {
-			h.alive[o.Name] = false
-			h.step(node.PeerAlive{Name: o.Name})
-		}
-	}
-	h.later(100*time.Millisecond, func() { h.watchMembers(life) })
-}
-
-var errLost = errors.New("no reply from the witness")
-
-// askWitness carries a swap there and its outcome back; each way can fail by itself.
-func (h *Host) askWitness(op witness.Operation) {
-	w := h.world
-	timedOut := false
-	h.later(op.Timeout, func() {
-		if !timedOut {
-			timedOut = true
-			h.step(node.WitnessDone{ID: op.ID, Err: errors.Join(errLost, context.DeadlineExceeded)})
-		}
-	})
-	if !w.Store.Up || !w.passes(h.Name, witnessName, Etcd) {
-		return
-	}
-	// On the way it may be held up for longer than anyone waits for the reply.
-	there := w.latency()
-	if w.Rand.IntN(50) == 0 {
-		there += time.Duration(w.Rand.Int64N(int64(3 * time.Second)))
-	}
-	w.After(there, func() {
-		if !w.Store.Up {
-			return
-		}
-		out := w.Store.do(op.Swap)
-		w.tellWatchers()
-		if w.passes(witnessName, h.Name, Etcd) {
-			h.later(w.latency(), func() {
-				if !timedOut {
-					timedOut = true
-					h.step(node.WitnessDone{ID: op.ID, Outcome: out})
-				}
-			})
-		}
-	})
-}
-
-// tellWatchers brings the store's state to all who watch it.
-func (w *World) tellWatchers() {
-	if w.Mode != arbiter.ModeLease {
-		return
-	}
-	o := w.Store.observe()
-	for _, h := range w.Hosts {
-		if h.On && w.passes(witnessName, h.Name, Etcd) {
-			h.later(w.latency(), func() { h.step(node.WitnessSeen{Observation: o}) })
-		}
+// changed has the checker look at every claim.
+func (h *Host) changed() {
+	for i := range h.kernel {
+		h.world.changed(i)
 	}
 }

@@ -1,68 +1,261 @@
 package sim
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"maps"
+	"time"
 
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/witness"
 )
 
-// Store is an etcd as far as package witness can tell: versions, comparisons, one revision.
+// Store is an etcd as far as package witness can tell: versions, comparisons, one
+// revision, and streams that tell of changes.
 type Store struct {
 	Up       bool
+	ReadOnly bool          // full: it answers, and refuses to write
+	Slow     time.Duration // the longest time a swap waits there, and its reply again
+	Loses    float64       // how likely a reply is lost
+
+	world *World
+	data  records
+	view  *witness.Observation // of data; nil: not made yet
+}
+
+type records struct {
 	id       uint64
 	revision int64
 	nodes    map[string]witness.Versioned[witness.NodeRecord]
 	claims   map[string]witness.Versioned[witness.ClaimRecord]
 }
 
-func newStore() *Store {
-	s := &Store{Up: true}
-	s.Wipe()
+func (r records) clone() records {
+	r.nodes, r.claims = maps.Clone(r.nodes), maps.Clone(r.claims)
+	return r
+}
+
+func newStore(w *World) *Store {
+	s := &Store{Up: true, world: w}
+	s.data = records{id: 1, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
 	return s
+}
+
+// Switch starts or stops it; its data stay.
+func (s *Store) Switch(up bool) {
+	s.world.note("the witness is up: %t", up)
+	s.Up = up
+	s.world.look()
 }
 
 // Wipe makes it a new and empty store, as when the witness's disk was replaced.
 func (s *Store) Wipe() {
-	s.id++
-	s.revision = 1
-	s.nodes = map[string]witness.Versioned[witness.NodeRecord]{}
-	s.claims = map[string]witness.Versioned[witness.ClaimRecord]{}
+	s.world.note("the witness is wiped")
+	s.put(records{id: s.data.id + 1, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}})
+}
+
+// Backup returns what is there now.
+func (s *Store) Backup() func() {
+	old := s.data.clone()
+	return func() {
+		s.world.note("the witness is restored from a backup, revision %d -> %d", s.data.revision, old.revision)
+		s.put(old.clone())
+	}
+}
+
+func (s *Store) put(r records) {
+	s.data, s.view = r, nil
+	s.world.Check.Forgot()
+	for _, h := range s.world.Hosts {
+		if h.daemon != nil {
+			h.daemon.breakWatch()
+		}
+	}
+	s.world.distrust()
 }
 
 // do carries out a swap.
 func (s *Store) do(swap witness.Swap) witness.Outcome {
 	done := true
 	for name, version := range swap.IfNodes {
-		done = done && s.nodes[name].Version == version
+		done = done && s.data.nodes[name].Version == version
 	}
 	for name, version := range swap.IfClaims {
-		done = done && s.claims[name].Version == version
+		done = done && s.data.claims[name].Version == version
 	}
 	if done && len(swap.Nodes)+len(swap.Claims) > 0 {
-		s.revision++
-		for _, r := range swap.Nodes {
-			s.nodes[r.Node] = witness.Versioned[witness.NodeRecord]{Version: s.revision, Record: roundTrip(r)}
-		}
-		for _, r := range swap.Claims {
-			s.claims[r.Claim] = witness.Versioned[witness.ClaimRecord]{Version: s.revision, Record: roundTrip(r)}
-		}
+		s.write(swap)
 	}
 	return witness.Outcome{Done: done, Observation: s.observe()}
 }
 
-func (s *Store) observe() witness.Observation {
-	return witness.Observation{
-		ClusterID: s.id, Revision: s.revision, Complete: true,
-		Nodes: maps.Clone(s.nodes), Claims: maps.Clone(s.claims),
+func (s *Store) write(swap witness.Swap) {
+	s.view = nil
+	s.data.revision++
+	news := witness.Observation{ClusterID: s.data.id, Revision: s.data.revision,
+		Nodes: map[string]witness.Versioned[witness.NodeRecord]{}, Claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
+	for _, r := range swap.Nodes {
+		v := witness.Versioned[witness.NodeRecord]{Version: s.data.revision, Record: r}
+		s.data.nodes[r.Node], news.Nodes[r.Node] = v, v
+	}
+	for _, r := range swap.Claims {
+		v := witness.Versioned[witness.ClaimRecord]{Version: s.data.revision, Record: r}
+		s.data.claims[r.Claim], news.Claims[r.Claim] = v, v
+		s.written(r)
+	}
+	for _, h := range s.world.Hosts {
+		if h.daemon != nil {
+			h.daemon.watched(news)
+		}
 	}
 }
 
-// roundTrip stores a record as etcd would: as text.
-func roundTrip[R any](r R) R {
-	var back R
-	if err := json.Unmarshal(witness.Encode(r), &back); err != nil {
-		panic("sim: a record does not survive its encoding: " + err.Error())
+// written has the checker judge a tombstone: whoever reads it may take the claim at once.
+func (s *Store) written(r witness.ClaimRecord) {
+	w := s.world
+	w.note("the witness has %s: holder %s, token %d, released %t %s", r.Claim, r.Holder, r.Token, r.Released, r.To)
+	if h := w.Host(r.Holder); r.Released && h != nil {
+		w.Check.Released(w.Now, r.Claim, h.sighting(w.Shape.claim(r.Claim)))
+		w.report()
 	}
-	return back
 }
+
+// observe returns all there is; nobody changes it.
+func (s *Store) observe() witness.Observation {
+	if s.view == nil {
+		s.view = &witness.Observation{
+			ClusterID: s.data.id, Revision: s.data.revision, Complete: true,
+			Nodes: maps.Clone(s.data.nodes), Claims: maps.Clone(s.data.claims),
+		}
+	}
+	return *s.view
+}
+
+var (
+	errLost     = errors.Join(errors.New("no reply from the witness"), context.DeadlineExceeded)
+	errRefused  = errors.New("connection refused")
+	errReadOnly = errors.New("etcdserver: mvcc: database space exceeded")
+)
+
+// longDelay is how long a swap can be under way: longer than anyone waits for its reply.
+const longDelay = 4 * time.Second
+
+// askWitness carries a swap there and its outcome back; each way can fail by itself.
+func (d *daemon) askWitness(op witness.Operation) {
+	w, i, etcd := d.host.world, d.host.number, len(d.host.world.Hosts)
+	answered := false
+	reply := func(ev node.WitnessDone) {
+		if !answered {
+			answered = true
+			d.step(ev)
+		}
+	}
+	d.after(op.Timeout, func() { reply(node.WitnessDone{ID: op.ID, Err: errLost}) })
+	there := w.latency(i, etcd, Etcd)
+	switch {
+	case !w.Store.Up || !w.passes(i, etcd, Etcd) || !w.passes(etcd, i, Etcd):
+		switch w.Rand.IntN(3) {
+		case 0: // not even sent: the client knows
+			d.after(there, func() { reply(node.WitnessDone{ID: op.ID, Err: errRefused, Refused: true}) })
+			return
+		case 1:
+			return
+		}
+		there = w.upTo(longDelay) // on its way when the link broke; it may still get there
+	case w.chance(64):
+		there = w.upTo(longDelay)
+	case w.Store.Slow > 0:
+		there += w.upTo(w.Store.Slow)
+	}
+	w.After(there, func() {
+		if w.Store.Up && w.passes(i, etcd, Etcd) {
+			d.arrives(op, reply)
+		}
+	})
+}
+
+// arrives carries out a swap that has come to the witness.
+func (d *daemon) arrives(op witness.Operation, reply func(node.WitnessDone)) {
+	w, i, etcd := d.host.world, d.host.number, len(d.host.world.Hosts)
+	ev := node.WitnessDone{ID: op.ID}
+	if w.Store.ReadOnly && len(op.Swap.Nodes)+len(op.Swap.Claims) > 0 {
+		ev.Err, ev.Refused = errReadOnly, true
+	} else {
+		ev.Outcome = w.Store.do(op.Swap)
+	}
+	back := w.latency(etcd, i, Etcd)
+	if w.Store.Slow > 0 {
+		back += w.upTo(w.Store.Slow)
+	}
+	if !w.passes(etcd, i, Etcd) || w.Store.Loses > 0 && w.Rand.Float64() < w.Store.Loses {
+		return
+	}
+	w.After(back, func() { d.receive(traffic(Etcd), func() { reply(ev) }) })
+}
+
+// watch is the stream by which a daemon learns of changes.
+type watch struct {
+	on   bool
+	life int           // numbers the streams
+	last time.Duration // when the last change arrives: a stream keeps its order
+}
+
+// watchPause is the pause between two attempts to watch.
+const watchPause = 250 * time.Millisecond
+
+// resync begins a stream with a complete reading, as soon as that succeeds.
+func (d *daemon) resync() {
+	if d.watch.on || d.host.daemon != d {
+		return
+	}
+	w, i, etcd := d.host.world, d.host.number, len(d.host.world.Hosts)
+	if d.runs() && w.Store.Up && w.reachable(i) {
+		d.watch = watch{on: true, life: d.watch.life + 1, last: w.Now}
+		d.stream(w.Store.observe(), w.latency(i, etcd, Etcd))
+		return
+	}
+	d.host.after(watchPause, d.resync)
+}
+
+// reachable reports whether a stream between the host and the witness lives.
+func (w *World) reachable(i int) bool {
+	return w.passes(i, len(w.Hosts), Etcd) && w.passes(len(w.Hosts), i, Etcd)
+}
+
+// watched tells of a change, or breaks the stream if that cannot be.
+func (d *daemon) watched(news witness.Observation) {
+	switch {
+	case !d.watch.on:
+	case !d.host.world.reachable(d.host.number):
+		d.breakWatch()
+	default:
+		d.stream(news, 0)
+	}
+}
+
+func (d *daemon) stream(o witness.Observation, wait time.Duration) {
+	w, life := d.host.world, d.watch.life
+	wait += w.latency(len(w.Hosts), d.host.number, Etcd)
+	if w.Store.Slow > 0 {
+		wait += w.upTo(w.Store.Slow)
+	}
+	d.watch.last = max(d.watch.last, w.Now+wait)
+	w.After(d.watch.last-w.Now, func() {
+		d.receive(traffic(Etcd), func() {
+			if d.watch.life == life {
+				d.step(node.WitnessSeen{Observation: o})
+			}
+		})
+	})
+}
+
+func (d *daemon) breakWatch() {
+	if d.watch.on {
+		d.watch.on = false
+		d.host.after(watchPause, d.resync)
+	}
+}
+
+// watches reports whether the mode has a witness to watch.
+func (s Shape) watches() bool { return s.Mode == arbiter.ModeLease }

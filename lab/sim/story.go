@@ -1,69 +1,164 @@
 package sim
 
-import "time"
+import (
+	"time"
 
-// Story is a random sequence of faults.
-type Story struct {
-	Length time.Duration
-}
+	"github.com/solovip/solovip/arbiter"
+)
 
-// Tell schedules the story in the world: hosts start, then faults come and go.
+// Story is a random sequence of faults, in acts: trouble, then either calm or one fault that
+// stays, and in either case one healthy node holds each claim a bound later.
+type Story struct{ Length time.Duration }
+
+// Tell schedules the story: hosts start, then one act follows the other.
 func (s Story) Tell(w *World) {
 	for _, h := range w.Hosts {
-		w.After(time.Duration(w.Rand.Int64N(int64(3*time.Second))), h.Start)
+		w.After(w.upTo(3*time.Second), h.Start)
 	}
-	at := 5 * time.Second
-	for {
-		if at += time.Duration(w.Rand.Int64N(int64(8 * time.Second))); at >= s.Length {
-			return
+	w.After(w.upTo(20*time.Second), w.act)
+}
+
+// act plays some trouble, ends it, judges, and begins the next act.
+func (w *World) act() {
+	length := w.spread(40*time.Second) + time.Second
+	for range 1 + w.Rand.IntN(10) {
+		w.After(w.upTo(length), w.fault)
+	}
+	w.After(length, func() {
+		w.Calm()
+		if w.chance(2) {
+			w.oneFault()
 		}
-		w.After(at, w.fault)
-	}
+		bound := w.Shape.Bound()
+		w.After(bound, func() { w.judge("", bound) })
+		// Long enough for a holder to be secure, so that nothing moves any more.
+		end := bound + w.between(time.Second, 15*time.Second)
+		w.After(end, func() {
+			w.judge("", end)
+			w.act()
+		})
+	})
 }
 
-// fault does one random thing.
-func (w *World) fault() {
-	h := w.Hosts[w.Rand.IntN(len(w.Hosts))]
-	other := w.Hosts[w.Rand.IntN(len(w.Hosts))].Name
-	if w.Rand.IntN(2) == 0 {
-		other = witnessName
-	}
-	switch w.Rand.IntN(12) {
-	case 0, 1:
-		h.Crash()
-	case 2, 3:
-		h.Start()
-	case 4:
-		h.Stop()
-	case 5:
-		k := Kind(w.Rand.IntN(int(kinds)))
-		w.note("cut %s -> %s, kind %d", h.Name, other, k)
-		w.Cut(h.Name, other, k)
-	case 6:
-		w.note("cut %s <-> %s", h.Name, other)
-		w.CutBoth(h.Name, other, All()...)
-	case 7:
-		w.Loss = w.Rand.Float64() * 0.3
-		w.note("loss %.2f", w.Loss)
-	case 8:
-		w.Delay = time.Duration(1 + w.Rand.Int64N(int64(300*time.Millisecond)))
-		w.note("delay up to %v", w.Delay)
-	case 9:
-		w.Store.Up = !w.Store.Up
-		w.note("witness up: %v", w.Store.Up)
-	default:
-		w.note("all links heal")
-		w.Heal()
-		w.Loss, w.Delay = 0, 2*time.Millisecond
-	}
+// Bound is within what time after the last fault one healthy node holds each claim. It is
+// the sum of what can follow each other: a swap that was under way, a daemon that is
+// started again, a witness or a promise that is waited for, VRRP's own timer, and a
+// holder whose guard takes its time before it hands over.
+func (s Shape) Bound() time.Duration {
+	return longDelay + respawn + 2*s.Timing.Wait + lifetimeAdverts*s.Advert + s.GuardLimit + time.Second
 }
 
-// Calm ends all faults and starts every host that is off.
-func Calm(w *World) {
+// judge has the checker look whether one node holds each claim, and which.
+func (w *World) judge(want string, after time.Duration) {
+	for i, c := range w.Shape.Claims {
+		w.Check.Held(w.Now, c.Name, w.Holders(i), want, after)
+	}
+	w.report()
+}
+
+// Calm ends all faults and starts everything that is off.
+func (w *World) Calm() {
 	w.note("calm")
-	w.Heal()
-	w.Loss, w.Delay, w.Store.Up = 0, 2*time.Millisecond, true
-	for _, h := range w.Hosts {
-		h.Start()
+	w.net = quiet()
+	w.Store.Up, w.Store.ReadOnly, w.Store.Slow, w.Store.Loses = true, false, 0, 0
+	if w.voter != nil {
+		w.voter.start()
 	}
+	for _, h := range w.Hosts {
+		h.calm()
+	}
+	w.look()
+}
+
+func (h *Host) calm() {
+	h.trouble = trouble{skew: h.trouble.skew}
+	h.disk.standby = false
+	h.Wake()
+	h.Start()
+	if d := h.daemon; d != nil {
+		d.stall = 0
+		d.thaw()
+	}
+	h.setLink(true)
+	h.setScript(true)
+	h.setStandby(false)
+	for i, gone := range h.without {
+		if gone {
+			h.without[i] = false
+			h.reload()
+		}
+	}
+}
+
+// oneFault is trouble that stays, and that a cluster has to live with: each claim is
+// held by one healthy node all the same.
+func (w *World) oneFault() {
+	h, permits := w.anyHost(), w.Shape.permits()
+	votersLeft := w.Shape.Mode != arbiter.ModeQuorum || w.votes() > 2
+	switch w.Rand.IntN(7) {
+	case 0:
+		if votersLeft {
+			h.downed = true // nobody starts it again
+			h.Crash()
+		}
+	case 1:
+		if permits && votersLeft {
+			w.note("%s is cut off", h.Name)
+			w.isolate(h.number)
+		}
+	case 2:
+		if permits && votersLeft {
+			h.Freeze(time.Hour)
+		}
+	case 3:
+		if permits && (w.Shape.Mode == arbiter.ModeLease || w.Shape.Nodes == 2) {
+			w.note("the nodes are cut off from each other")
+			w.cutPeers()
+		}
+	case 4:
+		if w.Shape.Mode == arbiter.ModeLease {
+			w.note("the witness is down")
+			w.Store.Up = false
+		}
+	case 5:
+		if w.voter != nil && votersLeft {
+			w.voter.stop()
+		}
+	default:
+		o := w.Hosts[(h.number+1)%len(w.Hosts)]
+		if w.Shape.Mode != arbiter.ModeVRRP {
+			w.cut(h.number, o.number, VRRP)
+		}
+	}
+	w.look()
+}
+
+// votes is how many vote in quorum mode.
+func (w *World) votes() int {
+	n := len(w.Hosts)
+	if w.voter != nil {
+		n++
+	}
+	return n
+}
+
+// cutPeers cuts the nodes off from each other, but not from the witness.
+func (w *World) cutPeers() {
+	for i := range w.Hosts {
+		for o := range w.Hosts {
+			if i != o {
+				w.cut(i, o, All()...)
+			}
+		}
+	}
+}
+
+// anyHost returns a random host, half of the time one that holds something.
+func (w *World) anyHost() *Host {
+	if w.chance(2) {
+		if names := w.Holders(w.Rand.IntN(len(w.Shape.Claims))); len(names) > 0 {
+			return w.Host(names[0])
+		}
+	}
+	return w.Hosts[w.Rand.IntN(len(w.Hosts))]
 }

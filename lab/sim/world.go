@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,81 +8,66 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
-	"github.com/solovip/solovip/node"
-	"github.com/solovip/solovip/vrrp"
-	"github.com/solovip/solovip/witness"
 )
 
-// Kind is what travels on a link, so that it can be cut by itself.
-type Kind uint8
-
-// The kinds of traffic.
-const (
-	VRRP Kind = iota
-	Mesh
-	Etcd
-	kinds
-)
-
-// World is one run: hosts, a witness, the network between them, and the clock.
+// World is one run: hosts, a witness, the network between them, and time.
 type World struct {
-	Now   time.Time
+	Now   time.Duration // true time since the run began
 	Rand  *rand.Rand
+	Shape Shape
 	Hosts []*Host
-	Store *Store
-	Mode  arbiter.Mode
+	Store *Store // the etcd of the witness's host
+	Check *Checker
+	// Trace makes the world keep a timeline. Nothing else depends on it.
+	Trace bool
+	// Detail is from when on the timeline has every event and action too; 0: never.
+	Detail time.Duration
 
-	// Delay is the longest time a message takes; each takes a random part of it.
-	Delay time.Duration
-	// Loss is the probability that an advert or a mesh message is lost.
-	Loss float64
-
-	queue    queue
-	order    int
-	cuts     map[cut]bool
-	Trace    []string
-	Problems []string
-	atOnce   int // events since time last passed
+	voter  *voter // the mesh witness on the same host; nil: there is none
+	net    network
+	queue  queue
+	order  int
+	lines  []string
+	atOnce int             // events since time last passed
+	words  uint64          // what the operator asked for: numbers the answers
+	yields bool            // the operator has handed a claim over: no node is preferred any more
+	peak   []arbiter.Token // by claim: the highest token of any holding
 }
-
-// spinLimit is more events at one instant than any honest cluster has.
-const spinLimit = 10_000
-
-type cut struct {
-	from, to string
-	kind     Kind
-}
-
-// start is when every run begins: some time after boot, so that no instant is zero.
-var start = time.Unix(1000, 0).UTC()
 
 // witnessName is the third host: etcd and mesh witness.
 const witnessName = "w1"
 
-// NewWorld returns a world of nodes in the given mode, all off.
-func NewWorld(seed uint64, mode arbiter.Mode, nodes int) *World {
+// spinLimit is more events at one instant than any honest cluster has.
+const spinLimit = 10_000
+
+// NewWorld returns a world of the given shape, all hosts off.
+func NewWorld(seed uint64, shape Shape) *World {
 	w := &World{
-		Now: start, Rand: rand.New(rand.NewPCG(seed, 1)), Mode: mode, Store: newStore(),
-		Delay: 2 * time.Millisecond, cuts: map[cut]bool{},
+		Rand: rand.New(rand.NewPCG(seed, 1)), Shape: shape, net: quiet(),
+		Check: NewChecker(shape.permits()), peak: make([]arbiter.Token, len(shape.Claims)),
 	}
-	for i := range nodes {
+	w.Store = newStore(w)
+	if shape.Voter {
+		w.voter = newVoter(w)
+	}
+	for i := range shape.Nodes {
 		w.Hosts = append(w.Hosts, newHost(w, i))
 	}
 	return w
 }
 
-// After runs fn when the virtual time has passed.
+// After runs fn when the time has passed.
 func (w *World) After(wait time.Duration, fn func()) {
 	w.order++
-	heap.Push(&w.queue, item{w.Now.Add(wait), w.order, fn})
+	w.queue.push(item{w.Now + max(wait, 0), w.order, fn})
 }
 
-// Run lets virtual time pass, and stops at the first problem.
+// Run lets time pass, and stops at the first problem.
 func (w *World) Run(length time.Duration) {
-	end := w.Now.Add(length)
-	for len(w.queue) > 0 && !w.queue[0].at.After(end) && len(w.Problems) == 0 {
-		it := heap.Pop(&w.queue).(item)
-		if it.at.After(w.Now) {
+	end := w.Now + length
+	for len(w.queue) > 0 && w.queue[0].at <= end && w.Check.Fine() {
+		it := w.queue.pop()
+		if it.at > w.Now {
 			w.atOnce = 0
 		}
 		if w.atOnce++; w.atOnce > spinLimit {
@@ -92,54 +76,21 @@ func (w *World) Run(length time.Duration) {
 		}
 		w.Now = it.at
 		it.fn()
-		w.check()
 	}
-	if len(w.Problems) == 0 {
+	if w.Check.Fine() {
 		w.Now = end
 	}
 }
 
 // RunUntil lets time pass until the condition holds; false when it does not within the limit.
 func (w *World) RunUntil(limit time.Duration, holds func() bool) bool {
-	for end := w.Now.Add(limit); w.Now.Before(end) && len(w.Problems) == 0; {
+	for end := w.Now + limit; w.Now < end && w.Check.Fine(); {
 		if holds() {
 			return true
 		}
 		w.Run(10 * time.Millisecond)
 	}
 	return holds()
-}
-
-// Cut stops traffic of the given kinds from one host to another; Heal lets all through again.
-func (w *World) Cut(from, to string, ks ...Kind) {
-	for _, k := range ks {
-		w.cuts[cut{from, to, k}] = true
-	}
-}
-
-// CutBoth cuts in both directions.
-func (w *World) CutBoth(a, b string, ks ...Kind) {
-	w.Cut(a, b, ks...)
-	w.Cut(b, a, ks...)
-}
-
-// Heal lets everything through.
-func (w *World) Heal() { clear(w.cuts) }
-
-// All is every kind of traffic.
-func All() []Kind { return []Kind{VRRP, Mesh, Etcd} }
-
-// latency is how long the next message takes.
-func (w *World) latency() time.Duration {
-	return 50*time.Microsecond + time.Duration(w.Rand.Int64N(int64(w.Delay)))
-}
-
-// passes reports whether a message of the kind gets from one host to another.
-func (w *World) passes(from, to string, k Kind) bool {
-	if w.cuts[cut{from, to, k}] {
-		return false
-	}
-	return k == Etcd || w.Loss == 0 || w.Rand.Float64() >= w.Loss
 }
 
 // Host returns the host of that name, or nil.
@@ -152,100 +103,131 @@ func (w *World) Host(name string) *Host {
 	return nil
 }
 
-// Holders returns the hosts on which the claim's addresses are.
-func (w *World) Holders() []string {
+// Holders returns the hosts that answer for the claim.
+func (w *World) Holders(claim int) []string {
 	var names []string
 	for _, h := range w.Hosts {
-		if h.On && h.address {
+		if h.answers(claim) {
 			names = append(names, h.Name)
 		}
 	}
 	return names
 }
 
-// check looks at what must hold at every instant.
-func (w *World) check() {
-	if w.Mode != arbiter.ModeLease && w.Mode != arbiter.ModeQuorum {
-		return
+// changed has the checker look at what can be seen of a claim. It is to be called
+// whenever a host may have begun to answer or a guard may have begun to run: these
+// end by themselves, at deadlines of the kernel, but they begin only by an effect.
+func (w *World) changed(claim int) {
+	var seen [maxMembers]Sighting
+	for i, h := range w.Hosts {
+		seen[i] = h.sighting(claim)
 	}
-	if holders := w.Holders(); len(holders) > 1 {
-		w.problem("two holders: %v", holders)
-	}
-	var running []string
-	for _, h := range w.Hosts {
-		if h.On && h.guard {
-			running = append(running, h.Name)
-		}
-	}
-	if len(running) > 1 {
-		w.problem("the guarded service runs on %v", running)
+	w.Check.See(w.Now, w.Shape.Claims[claim].Name, seen[:len(w.Hosts)])
+	w.report()
+}
+
+// report notes what the checker has found.
+func (w *World) report() {
+	if !w.Check.Fine() {
+		w.note("PROBLEM %s", w.Check.Problems[len(w.Check.Problems)-1])
 	}
 }
 
 func (w *World) problem(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	w.note("PROBLEM %s", text)
-	w.Problems = append(w.Problems, fmt.Sprintf("%8.3f s %s", w.Now.Sub(start).Seconds(), text))
+	w.Check.Problem(w.Now, format, args...)
+	w.report()
 }
 
-// traceLimit bounds the trace; the oldest lines go first.
-const traceLimit = 2000
+// maxLines bounds the timeline; the oldest lines go first.
+const maxLines = 100_000
 
+// note adds a line to the timeline.
 func (w *World) note(format string, args ...any) {
-	w.Trace = append(w.Trace, fmt.Sprintf("%8.3f %s", w.Now.Sub(start).Seconds(), fmt.Sprintf(format, args...)))
-	if len(w.Trace) > traceLimit {
-		w.Trace = slices.Delete(w.Trace, 0, traceLimit/2)
+	if !w.Trace {
+		return
+	}
+	w.lines = append(w.lines, fmt.Sprintf("%8.3f %s", w.Now.Seconds(), fmt.Sprintf(format, args...)))
+	if len(w.lines) > maxLines {
+		w.lines = slices.Delete(w.lines, 0, maxLines/2)
 	}
 }
 
-// Timeline returns the end of the trace, for a failing test.
+// Timeline returns the end of the timeline, for a failing test.
 func (w *World) Timeline(lines int) string {
-	return strings.Join(w.Trace[max(0, len(w.Trace)-lines):], "\n")
+	return strings.Join(w.lines[max(0, len(w.lines)-lines):], "\n")
 }
 
-// config returns the node configuration of the host with the given place.
-func (w *World) config(h *Host) node.Config {
-	cfg := node.Config{
-		Name: h.Name, Incarnation: h.incarnation, Mode: w.Mode, Witnesses: []string{witnessName},
-		Timing: witness.Auto(time.Second, 3), Isolation: arbiter.IsolationClaim, ClearAfter: 30 * time.Second, Left: h.left,
-		Claims: []node.ClaimConfig{{
-			Name: "VI_1", Guarded: true, GuardLimit: guardLimit, Token: h.stored,
-			Instances: []node.InstanceConfig{{Address: h.addr, VRRP: vrrp.Config{
-				Name: "VI_1", VRID: 51, Version: vrrp.V3, Priority: h.Priority, AdvertInterval: time.Second,
-				Preempt: true, Source: h.addr, Addresses: vips(), DownAdverts: 3,
-				GARP: vrrp.GARP{Delay: 5 * time.Second, Repeat: 5},
-			}}},
-		}},
-	}
-	for _, o := range w.Hosts {
-		if o != h {
-			cfg.Peers = append(cfg.Peers, o.Name)
-		}
-	}
-	return cfg
+// spread returns a random time below the limit, more often a short one than a long one:
+// faults matter at all scales.
+func (w *World) spread(limit time.Duration) time.Duration {
+	f := w.Rand.Float64()
+	return time.Duration(f * f * f * float64(limit))
+}
+
+// chance is true once in n times.
+func (w *World) chance(n int) bool { return w.Rand.IntN(n) == 0 }
+
+// upTo returns a random time below the limit.
+func (w *World) upTo(limit time.Duration) time.Duration {
+	return time.Duration(w.Rand.Int64N(int64(limit)))
+}
+
+// between returns a random time in a range.
+func (w *World) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(w.Rand.Int64N(int64(to-from)))
+}
+
+func (s Shape) permits() bool {
+	return s.Mode == arbiter.ModeLease || s.Mode == arbiter.ModeQuorum
 }
 
 type item struct {
-	at    time.Time
+	at    time.Duration
 	order int
 	fn    func()
 }
 
 // queue is a heap of what is to happen, by time and then in the order it was asked for.
+// container/heap would make garbage of each item.
 type queue []item
 
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if !q[i].at.Equal(q[j].at) {
-		return q[i].at.Before(q[j].at)
+func (q queue) before(i, j int) bool {
+	if q[i].at != q[j].at {
+		return q[i].at < q[j].at
 	}
 	return q[i].order < q[j].order
 }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
-func (q *queue) Pop() any {
-	old := *q
-	it := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return it
+
+func (q *queue) push(it item) {
+	*q = append(*q, it)
+	h := *q
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h.before(i, up) {
+			return
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (q *queue) pop() item {
+	h := *q
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], item{}
+	*q = h[:last]
+	h = *q
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h.before(child, least) {
+				least = child
+			}
+		}
+		if least == i {
+			return first
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
 }

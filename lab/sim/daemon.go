@@ -1,0 +1,370 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/node"
+)
+
+// daemon is the process around a node: the loop of package node/daemon, which does one
+// thing after the other, and so can be stopped between any two.
+type daemon struct {
+	host   *Host
+	node   *node.Node
+	frozen bool
+	thaws  int // numbers the thaws, so that an early one voids a later one
+
+	events  []node.Event  // results of what was done, before anything else is heard
+	actions []node.Action // not yet carried out
+	busy    bool
+	awake   bool      // a step was taken since the host was suspended
+	inbox   []message // what came while frozen
+	wake    time.Duration
+	ticks   int // numbers the timers, so that a later one voids an earlier one
+
+	// stall, if above 0, is how many effects more are brought about before the process
+	// stops: for stallFor, or for good if that is 0.
+	stall    int
+	stallFor time.Duration
+
+	ungated []bool          // by claim: its gate could not be armed
+	holds   []bool          // by claim: its addresses were put on
+	handing []bool          // by claim: a handover was agreed to, or the operator asked for one
+	token   []arbiter.Token // by claim: the one last stored or being stored
+	told    []arbiter.Token // by claim: the highest token of a holding that it was told of
+	mesh    membership
+	watch   watch
+}
+
+// traffic is what kind of message waits in an inbox: a Kind, or one of the daemon's own.
+type traffic uint8
+
+
+const internal = traffic(kinds)
+
+type message struct {
+	kind traffic
+	at   time.Duration
+	fn   func()
+}
+
+const (
+	// inboxLimit is how many messages of a kind a socket holds; what comes then is lost.
+	inboxLimit = 100
+	// staleAfter is how long a message may have waited in a mesh socket.
+	staleAfter = time.Second
+	// respawn is the longest time until a daemon that was killed is replaced.
+	respawn = 3 * time.Second
+	// pollEvery is how often a host looks for members that fell silent, and the checker for
+	// what should be gone.
+	pollEvery = 250 * time.Millisecond
+)
+
+// begin cleans up what a former daemon left and starts a new one: as the daemon does
+// before anything else, and as the service manager does when it is gone.
+func (h *Host) begin() {
+	h.lives++
+	life := h.lives
+	if h.trouble.kernelFails {
+		h.after(time.Second, func() { h.beginAgain(life) })
+		return
+	}
+	for i := range h.kernel {
+		h.kernel[i].remove()
+	}
+	running := 0
+	gone := func() {
+		if running--; running == 0 && h.lives == life && h.daemon == nil {
+			h.launch()
+		}
+	}
+	running++
+	for i := range h.guards {
+		if h.guards[i].runs {
+			running++
+			h.guards[i].life++
+			h.endGuard(i, h.world.upTo(guardKill), gone)
+		}
+	}
+	gone()
+}
+
+func (h *Host) beginAgain(life int) {
+	if h.lives == life && h.daemon == nil {
+		h.begin()
+	}
+}
+
+// launch starts a daemon on a host that is clean.
+func (h *Host) launch() {
+	w, claims := h.world, len(h.kernel)
+	// Wall time may have gone back since the last start; with the disk an incarnation does not.
+	h.disk.incarnation = max(h.disk.incarnation+1, uint64(wallStart+w.Now+h.trouble.skew))
+	cfg := w.Shape.nodeConfig(h)
+	cfg.Incarnation, cfg.Left, cfg.Standby = h.disk.incarnation, h.disk.left, h.disk.standby
+	cfg.Claims = h.claimConfigs()
+	n, err := node.New(cfg)
+	if err != nil {
+		panic("sim: " + err.Error())
+	}
+	h.daemon = &daemon{
+		host: h, node: n, ungated: make([]bool, claims), holds: make([]bool, claims), handing: make([]bool, claims),
+		token: make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...),
+	}
+	h.able, h.standby = w.Now, h.disk.standby
+	w.note("%s: the daemon starts, incarnation %d, tokens %v", h.Name, cfg.Incarnation, h.disk.tokens)
+	w.look()
+	d := h.daemon
+	d.step(node.Link{Interface: linkName, Up: !h.linkDown})
+	d.step(node.Script{Name: scriptName, Up: !h.scriptDown})
+	d.step(node.Start{})
+	d.poll()
+	if w.Shape.Mode == arbiter.ModeLease {
+		d.resync()
+	}
+}
+
+func (h *Host) claimConfigs() []node.ClaimConfig {
+	var all []node.ClaimConfig
+	for i := range h.kernel {
+		if !h.without[i] {
+			all = append(all, h.world.Shape.claimConfig(i, h.number, h.addr, h.disk.tokens[i], h.revision[i]))
+		}
+	}
+	return all
+}
+
+// end is the end of the process, however it comes. A guardian or the service manager
+// starts a new one unless the operator stopped it.
+func (h *Host) end() {
+	h.daemon, h.able = nil, notAble
+	h.lives++
+	if h.downed {
+		return
+	}
+	life := h.lives
+	h.after(h.world.upTo(respawn), func() { h.beginAgain(life) })
+}
+
+// runs reports whether the process can act.
+func (d *daemon) runs() bool { return d.host.daemon == d && !d.frozen && !d.host.asleep }
+
+// after runs fn in this process: when it is due, or once the process is thawed.
+func (d *daemon) after(wait time.Duration, fn func()) {
+	d.host.after(wait, func() { d.receive(internal, fn) })
+}
+
+// receive brings something to the process. While it is frozen that waits, as far as
+// there is room; what comes for one that has ended is lost.
+func (d *daemon) receive(kind traffic, fn func()) {
+	switch {
+	case d.host.daemon != d || d.host.asleep:
+	case !d.frozen:
+		fn()
+	default:
+		waiting := 0
+		for i := range d.inbox {
+			if d.inbox[i].kind == kind {
+				waiting++
+			}
+		}
+		if kind == internal || waiting < inboxLimit {
+			d.inbox = append(d.inbox, message{kind, d.host.world.Now, fn})
+		}
+	}
+}
+
+// step drives the node with an event and carries out what it wants. A process that stops
+// on the way goes on from there when it is thawed.
+func (d *daemon) step(ev node.Event) {
+	d.detail("<-", ev)
+	d.learn(ev)
+	d.events = append(d.events, ev)
+	d.run()
+}
+
+// detail notes what goes into the node and comes out of it, when that is wanted.
+func (d *daemon) detail(way string, what any) {
+	if w := d.host.world; w.Trace && w.Detail > 0 && w.Now >= w.Detail {
+		w.note("    %s %s %T%+v", d.host.Name, way, what, what)
+	}
+}
+
+func (d *daemon) run() {
+	if d.busy {
+		return
+	}
+	d.busy = true
+	for d.runs() && (len(d.actions) > 0 || len(d.events) > 0) {
+		if len(d.actions) > 0 {
+			a := d.actions[0]
+			if d.stalls(a) {
+				break
+			}
+			d.actions = d.actions[1:]
+			d.detail("->", a)
+			if result := d.do(a); result != nil {
+				d.events = append(d.events, result)
+			}
+			continue
+		}
+		ev := d.events[0]
+		d.events = d.events[1:]
+		d.actions = d.node.Step(d.host.boot(), ev)
+		d.awake = true
+	}
+	d.busy = false
+	if d.runs() {
+		d.settled()
+	}
+}
+
+// settled is the end of a run: everything has been carried out.
+func (d *daemon) settled() {
+	h := d.host
+	if h.exposed && d.awake {
+		h.exposed = false
+		h.changed()
+	}
+	d.schedule(d.node.Deadline(h.boot()))
+}
+
+// stalls stops the process before an effect if it is time for that.
+func (d *daemon) stalls(a node.Action) bool {
+	if d.stall == 0 || d.host.exposed || !isEffect(a) {
+		return false
+	}
+	if d.stall--; d.stall > 0 {
+		return false
+	}
+	d.host.world.note("%s: stopped before %T", d.host.Name, a)
+	if d.stallFor == 0 {
+		d.host.Kill()
+	} else {
+		d.host.Freeze(d.stallFor)
+	}
+	return true
+}
+
+// isEffect reports whether an action matters enough to be stopped before it.
+func isEffect(a node.Action) bool {
+	switch a.(type) {
+	case node.StoreToken, node.ArmGate, node.ShutGate, node.AddAddresses, node.RemoveAddresses, node.StartGuards,
+		node.StopGuards, node.AskWitness, node.SendAdvert, node.Reply, node.StoreLeft:
+		return true
+	}
+	return false
+}
+
+// schedule makes the next tick happen at the deadline, or a little late.
+func (d *daemon) schedule(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	w := d.host.world
+	due := max(d.host.clock.at(at), w.Now)
+	if d.wake == due && due > w.Now {
+		return
+	}
+	d.wake = due
+	d.ticks++
+	tick := d.ticks
+	w.After(due-w.Now+d.lateness(), func() {
+		if d.ticks == tick && d.host.daemon == d {
+			d.wake = 0
+			d.receive(internal, func() { d.step(node.Tick{}) })
+		}
+	})
+}
+
+// lateness is how late a timer goes off: hardly, but now and then nearly as much as
+// the timing allows for (X).
+func (d *daemon) lateness() time.Duration {
+	w := d.host.world
+	if n := w.Rand.IntN(64); n == 0 || d.host.trouble.lateTimers && n < 16 {
+		return w.upTo(w.Shape.Timing.Late * 9 / 10)
+	}
+	return w.upTo(time.Millisecond)
+}
+
+// freeze stops the process.
+func (d *daemon) freeze(length time.Duration) {
+	d.frozen, d.host.able = true, notAble
+	d.host.world.look()
+	d.thawIn(length)
+}
+
+func (d *daemon) thawIn(length time.Duration) {
+	d.thaws++
+	thaw := d.thaws
+	d.host.world.After(length, func() {
+		if d.thaws == thaw {
+			d.thaw()
+		}
+	})
+}
+
+// thaw lets the process go on: first with what it was about to do; then, in an order that
+// nobody can rely on, with the time that has passed and with what has come meanwhile.
+func (d *daemon) thaw() {
+	h := d.host
+	if h.daemon != d || !d.frozen || h.asleep {
+		return
+	}
+	h.world.note("%s: the daemon goes on", h.Name)
+	h.excuse()
+	d.frozen, h.able, d.awake = false, h.world.Now, false
+	h.world.look()
+	inbox := d.inbox
+	d.inbox = nil
+	d.run()
+	if h.world.chance(2) {
+		d.receive(internal, func() { d.step(node.Tick{}) })
+	}
+	for _, m := range inbox {
+		if m.kind != traffic(Mesh) || h.world.Now-m.at <= staleAfter {
+			d.receive(m.kind, m.fn)
+		}
+	}
+	d.receive(internal, func() { d.step(node.Tick{}) })
+}
+
+// poll does four times a second what needs no exact time.
+func (d *daemon) poll() {
+	if d.runs() {
+		d.missMembers()
+		d.host.overstays()
+	}
+	if d.host.daemon == d {
+		d.host.after(pollEvery, func() {
+			if d.host.daemon == d {
+				d.poll()
+			}
+		})
+	}
+}
+
+// overstays has the checker look for what is still there although the permission for it
+// has ended and the daemon could act.
+func (h *Host) overstays() {
+	t := h.world.Shape.Timing
+	if !h.world.Shape.permits() || h.trouble.kernelFails {
+		return
+	}
+	for i := range h.kernel {
+		k, g := &h.kernel[i], &h.guards[i]
+		if !h.overdue(i) || !k.on && !g.runs {
+			continue
+		}
+		over := h.world.Now - max(h.able, h.clock.at(k.until))
+		name := h.world.Shape.Claims[i].Name
+		if k.there(h.mono()) {
+			h.world.Check.Kept(h.world.Now, name, h.Name, "address", over, t.Late)
+		}
+		if g.runs && !g.failed {
+			h.world.Check.Kept(h.world.Now, name, h.Name, "guard", over, t.Late+h.world.Shape.GuardLimit)
+		}
+	}
+	h.world.report()
+}
