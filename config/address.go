@@ -14,7 +14,9 @@ const maxLabel = 15
 
 // addressFlags are the options of an address that are words of their own, and
 // addressParameters some that take a value. None of those two is supported yet.
-var ( //nolint:gochecknoglobals // tables
+//
+//nolint:gochecknoglobals // tables
+var (
 	addressFlags      = []string{"use_vmac", "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "no_track"}
 	addressParameters = []string{"peer", "preferred_lft", "track_group"}
 	addressOptions    = slices.Concat([]string{"dev", "label", "brd", "broadcast", "scope"}, addressFlags, addressParameters)
