@@ -232,6 +232,9 @@ func (d *daemon) close() {
 	for _, s := range d.adverts {
 		s.close()
 	}
+	for _, g := range d.guards {
+		g.close()
+	}
 	if d.witness != nil {
 		d.witness.Close()
 	}

@@ -221,7 +221,10 @@ func (d *daemon) cleanUp(ctx context.Context) error {
 		if err := d.openForGood(name); err != nil {
 			return fmt.Errorf("claim %s: %w", name, err)
 		}
-		if err := d.openGuards(name, d.settings.claims[name]).cleanUp(ctx); err != nil {
+		left := d.openGuards(name, d.settings.claims[name])
+		err := left.cleanUp(ctx)
+		left.close()
+		if err != nil {
 			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)
 		}
 	}

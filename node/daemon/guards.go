@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -16,7 +15,7 @@ import (
 
 // guardSet is the guarded services of one claim, of either kind.
 type guardSet struct {
-	only, always []*guard.Guard
+	only, always *guard.Set
 	err          error // what kept them from being made; they cannot be started then
 
 	mu     sync.Mutex                  // guards cancel
@@ -30,21 +29,23 @@ func (d *daemon) openGuards(claim string, set claimSettings) *guardSet {
 	for _, kind := range []struct {
 		always  bool
 		configs []guard.Config
-		into    *[]*guard.Guard
+		into    **guard.Set
 	}{{false, set.guards, &g.only}, {true, set.always, &g.always}} {
+		var made []*guard.Guard
 		for _, cfg := range kind.configs {
 			cfg.RunDir, cfg.Logger, cfg.Units = d.opt.RunDir, d.log, systemdUnits
 			cfg.Exited = func(err error) {
 				// Beside the guard's goroutine, which must not wait for the loop.
 				go d.post(node.GuardsDone{Claim: claim, Always: kind.always, On: true, Err: fmt.Errorf("guard %s has ended: %w", cfg.Name, cmp.Or(err, errEnded))})
 			}
-			made, err := guard.New(cfg)
+			one, err := guard.New(cfg)
 			if err != nil {
 				g.err = errors.Join(g.err, fmt.Errorf("guard %s: %w", cfg.Name, err))
 				continue
 			}
-			*kind.into = append(*kind.into, made)
+			made = append(made, one)
 		}
+		*kind.into = guard.NewSet(made...)
 	}
 	return g
 }
@@ -66,10 +67,16 @@ func (g *guardSet) cleanUp(ctx context.Context) error {
 	if g.err != nil {
 		return g.err
 	}
-	return g.stop(ctx, g.only, true)
+	return g.only.Kill(ctx)
 }
 
-func (g *guardSet) kind(always bool) []*guard.Guard {
+// close ends what follows the services; they stay as they are.
+func (g *guardSet) close() {
+	g.only.Close()
+	g.always.Close()
+}
+
+func (g *guardSet) kind(always bool) *guard.Set {
 	if always {
 		return g.always
 	}
@@ -87,10 +94,8 @@ func (d *daemon) startGuards(a node.StartGuards) {
 	d.lanes.run(guardLane(a.Claim, a.Always), func(context.Context) {
 		defer cancel()
 		err := g.err
-		for _, one := range g.kind(a.Always) {
-			if err == nil {
-				err = one.Start(ctx, env)
-			}
+		if err == nil {
+			err = g.kind(a.Always).Start(ctx, env)
 		}
 		d.post(node.GuardsDone{Claim: a.Claim, Always: a.Always, On: true, Err: err})
 	})
@@ -105,22 +110,13 @@ func (d *daemon) stopGuards(a node.StopGuards) {
 	}
 	g.mu.Unlock()
 	d.lanes.run(guardLane(a.Claim, a.Always), func(ctx context.Context) {
-		err := g.stop(ctx, g.kind(a.Always), a.Kill)
+		stop := g.kind(a.Always).Stop
+		if a.Kill {
+			stop = g.kind(a.Always).Kill
+		}
+		err := stop(ctx)
 		d.post(node.GuardsDone{Claim: a.Claim, Always: a.Always, Err: err})
 	})
-}
-
-// stop stops services, every one of them even if one fails.
-func (g *guardSet) stop(ctx context.Context, services []*guard.Guard, kill bool) error {
-	var errs []error
-	for _, one := range slices.Backward(services) {
-		if kill {
-			errs = append(errs, one.Kill(ctx))
-		} else {
-			errs = append(errs, one.Stop(ctx))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func guardLane(claim string, always bool) string {

@@ -113,6 +113,7 @@ func (d *daemon) end(name string) {
 			delete(d.adverts, in)
 		}
 	}
+	d.guards[name].close()
 	delete(d.guards, name)
 	delete(d.retired, name)
 }
