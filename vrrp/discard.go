@@ -44,6 +44,7 @@ func (c Cause) String() string {
 		return "interval"
 	case CauseAddresses:
 		return "addresses"
+	case causeEnd: // the bound of the list, no cause
 	}
 	return "Cause(" + strconv.Itoa(int(c)) + ")"
 }

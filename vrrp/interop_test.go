@@ -56,7 +56,7 @@ func TestKeepalived(t *testing.T) {
 
 // keepalivedIsBetter: we are its backup, take over when it stops, make way when it is
 // back, and take over when it crashes.
-func keepalivedIsBetter(t *testing.T, v interopVariant) {
+func keepalivedIsBetter(t *testing.T, v interopVariant) { //nolint:thelper // a test: a failure is to name the line in it
 	c := newCable(t)
 	us := c.machine(t, v, 100, true)
 	ka := c.keepalived(t, v, 150)
@@ -77,7 +77,7 @@ func keepalivedIsBetter(t *testing.T, v interopVariant) {
 
 // weAreBetter: keepalived is our backup, takes over when we stop, makes way when we are
 // back, and takes over when we crash; then, with nopreempt, we leave it alone.
-func weAreBetter(t *testing.T, v interopVariant) {
+func weAreBetter(t *testing.T, v interopVariant) { //nolint:thelper // a test: a failure is to name the line in it
 	c := newCable(t)
 	us := c.machine(t, v, 150, true)
 	ka := c.keepalived(t, v, 100)
@@ -156,6 +156,7 @@ type side struct {
 }
 
 func newSide(t *testing.T, name string) side {
+	t.Helper()
 	s := side{name, &eventLog{change: make(chan struct{}, 1)}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -336,7 +337,7 @@ func (c *cable) keepalived(t *testing.T, v interopVariant, priority int) *theirS
 		t.Fatal(err)
 	}
 	ka := &theirSide{side: newSide(t, fmt.Sprintf("keepalived %d", priority)), done: make(chan struct{})}
-	ka.cmd = exec.Command(program, "--dont-fork", "--log-console", "--log-detail", "--vrrp", "--use-file", file, //nolint:noctx // stopped by signal, as the test wants it
+	ka.cmd = exec.Command(program, "--dont-fork", "--log-console", "--log-detail", "--vrrp", "--use-file", file,
 		"--pid", filepath.Join(dir, "pid"), "--vrrp_pid", filepath.Join(dir, "vrrp.pid"))
 	ka.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := ka.cmd.StdoutPipe()

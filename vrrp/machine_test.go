@@ -11,15 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func newMachine(t testing.TB, edit func(c *Config)) *Machine {
-	t.Helper()
+func newMachine(tb testing.TB, edit func(c *Config)) *Machine {
+	tb.Helper()
 	cfg := defaultConfig()
 	if edit != nil {
 		edit(&cfg)
 	}
 	m, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
@@ -216,7 +216,7 @@ func TestIdleEvents(t *testing.T) {
 }
 
 func TestStrings(t *testing.T) {
-	got := fmt.Sprint(StateInit, StateBackup, StateMaster, StateFault, State(9), ReasonTimeout, ReasonLeft, ReasonPreempt, ReasonOwner, Reason(9), Causes(), Cause(99))
+	got := fmt.Sprint(StateInit, StateBackup, StateMaster, StateFault, State(9), ReasonTimeout, ReasonLeft, ReasonPreempt, ReasonOwner, Reason(9), Causes(), Cause(99)) //nolint:staticcheck // causes are no bytes: each has a String
 	want := "INIT BACKUP MASTER FAULT State(9) no advert heard master left master has lower priority address owner Reason(9) " +
 		"[own address version vrid authentication type password interval addresses] Cause(99)"
 	if got != want {

@@ -142,19 +142,18 @@ func (p Packet) encodable(src, dst netip.Addr) error {
 
 // wireInterval returns the interval in the unit of p's version.
 func (p Packet) wireInterval() (uint16, error) {
-	unit, most := time.Second, time.Duration(maxSecondsV2)
+	unit, most := time.Second, maxSecondsV2*time.Second
 	switch p.Version {
 	case V2:
 	case V3:
-		unit, most = centisecond, maxCentisV3
+		unit, most = centisecond, maxCentisV3*centisecond
 	default:
 		return 0, fmt.Errorf("%w: %d", ErrVersion, p.Version)
 	}
-	n := p.AdvertInterval / unit
-	if n < 1 || n > most || p.AdvertInterval%unit != 0 {
-		return 0, fmt.Errorf("%w: %v, want %v to %v in steps of %v", ErrInterval, p.AdvertInterval, unit, most*unit, unit)
+	if p.AdvertInterval < unit || p.AdvertInterval > most || p.AdvertInterval%unit != 0 {
+		return 0, fmt.Errorf("%w: %v, want %v to %v in steps of %v", ErrInterval, p.AdvertInterval, unit, most, unit)
 	}
-	return uint16(n), nil
+	return uint16(p.AdvertInterval / unit), nil
 }
 
 // Parse reads one advertisement: b is the payload of an IP packet that went from src
@@ -190,10 +189,11 @@ func Parse(b []byte, src, dst netip.Addr) (Packet, error) {
 	if len(b) != want {
 		return Packet{}, fmt.Errorf("%w: %d bytes, want %d for %d", ErrLength, len(b), want, count)
 	}
-	if err := p.verify(b, src, dst); err != nil {
+	var err error
+	if p.PlainChecksum, err = verify(p.Version, b, src, dst); err != nil {
 		return Packet{}, err
 	}
-	if err := p.parseHeader(b); err != nil {
+	if err := parseHeader(&p, b); err != nil {
 		return Packet{}, err
 	}
 	p.Addresses = make([]netip.Addr, count)
@@ -204,7 +204,7 @@ func Parse(b []byte, src, dst netip.Addr) (Packet, error) {
 }
 
 // parseHeader reads the four bytes that mean different things in the two versions.
-func (p *Packet) parseHeader(b []byte) error {
+func parseHeader(p *Packet, b []byte) error {
 	if p.Version == V3 {
 		// The four bits above the interval are reserved and ignored (RFC 9568 section 5.2.6).
 		p.AdvertInterval = time.Duration(binary.BigEndian.Uint16(b[4:])&0x0fff) * centisecond
@@ -227,24 +227,16 @@ func (p *Packet) parseHeader(b []byte) error {
 	return nil
 }
 
-// verify checks the checksum of b and notes its form in PlainChecksum.
-func (p *Packet) verify(b []byte, src, dst netip.Addr) error {
+// verify checks the checksum of b and returns its form as PlainChecksum has it.
+func verify(v Version, b []byte, src, dst netip.Addr) (plain bool, err error) {
 	sum := sumBytes(0, b)
-	plain := fold(sum) == 0xffff
-	if p.Version == V2 {
-		if !plain {
-			return fmt.Errorf("%w: %#04x", ErrChecksum, binary.BigEndian.Uint16(b[6:]))
-		}
-		return nil
+	if v == V3 && src.Is4() && dst.Is4() && fold(sumPseudoHeader(sum, src, dst, len(b))) == 0xffff {
+		return false, nil
 	}
-	if src.Is4() && dst.Is4() && fold(sumPseudoHeader(sum, src, dst, len(b))) == 0xffff {
-		return nil
+	if fold(sum) != 0xffff {
+		return false, fmt.Errorf("%w: %#04x", ErrChecksum, binary.BigEndian.Uint16(b[6:]))
 	}
-	if !plain {
-		return fmt.Errorf("%w: %#04x", ErrChecksum, binary.BigEndian.Uint16(b[6:]))
-	}
-	p.PlainChecksum = true
-	return nil
+	return v == V3, nil
 }
 
 // sumBytes adds b to sum in 16-bit words, the last one padded with zero (RFC 1071).

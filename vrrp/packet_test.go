@@ -38,11 +38,11 @@ type captured struct {
 	data     []byte
 }
 
-func readCapture(t testing.TB) []captured {
-	t.Helper()
+func readCapture(tb testing.TB) []captured {
+	tb.Helper()
 	f, err := os.Open("testdata/packets/keepalived-2.2.7.hex")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
 	var out []captured
@@ -53,12 +53,12 @@ func readCapture(t testing.TB) []captured {
 		}
 		data, err := hex.DecodeString(fields[2])
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		out = append(out, captured{netip.MustParseAddr(fields[0]), netip.MustParseAddr(fields[1]), data})
 	}
 	if len(out) != 16 {
-		t.Fatalf("%d captured adverts, want 16", len(out))
+		tb.Fatalf("%d captured adverts, want 16", len(out))
 	}
 	return out
 }

@@ -152,7 +152,7 @@ func (s *scriptRun) command(line string) error {
 func (s *scriptRun) machine(args string) error {
 	cfg := defaultConfig()
 	*s = scriptRun{now: scriptStart}
-	for _, arg := range strings.Fields(args) {
+	for arg := range strings.FieldsSeq(args) {
 		key, value, _ := strings.Cut(arg, "=")
 		if key == "grant" {
 			s.auto = value == "auto"
@@ -251,7 +251,7 @@ func (s *scriptRun) hear(args string) error {
 	peer := s.m.cfg
 	peer.Source = netip.MustParseAddr("10.0.0.2")
 	times, every := 1, peer.AdvertInterval
-	for _, arg := range strings.Fields(args) {
+	for arg := range strings.FieldsSeq(args) {
 		key, value, _ := strings.Cut(arg, "=")
 		var err error
 		switch key {
