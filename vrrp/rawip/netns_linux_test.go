@@ -59,8 +59,8 @@ func newPair(t *testing.T) (near, far namespace) {
 	return near, far
 }
 
-// run runs a command in the goroutine's namespace and returns its output.
-func run(t *testing.T, name string, args ...string) string {
+// run runs a command in the goroutine's namespace.
+func run(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		missing(t, "%v", err)
@@ -69,7 +69,6 @@ func run(t *testing.T, name string, args ...string) string {
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, output)
 	}
-	return string(output)
 }
 
 // missing ends a test that cannot run here: a failure in CI, where all must be there.

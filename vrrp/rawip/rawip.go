@@ -14,9 +14,6 @@ import (
 // Protocol is the IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
 const Protocol = 112
 
-// defaultGroup is where adverts go (RFC 9568 section 5.1.1.2).
-var defaultGroup = netip.AddrFrom4([4]byte{224, 0, 0, 18})
-
 // originTTL is what adverts are sent with; one that still has it when it arrives was not
 // forwarded by any router (RFC 9568 section 5.1.1.3).
 const originTTL = 255
@@ -54,7 +51,7 @@ type Config struct {
 // state of the host.
 func (c Config) withDefaults() (Config, error) {
 	if !c.Group.IsValid() {
-		c.Group = defaultGroup
+		c.Group = netip.AddrFrom4([4]byte{224, 0, 0, 18}) // RFC 9568 section 5.1.1.2
 	}
 	if c.TTL == 0 {
 		c.TTL = originTTL
