@@ -24,17 +24,25 @@ func TestStrangersAreCountedAndLoggedOnce(t *testing.T) {
 		count    func(Counts) uint64
 		want     string
 	}{
-		{"wrong key", func(c *Config) { c.Key = bytes.Repeat([]byte{8}, keyBytes) },
-			func(c Counts) uint64 { return c.WrongKey }, "not encrypted with this cluster's key"},
-		{"no key", func(c *Config) { c.Key, c.Insecure = nil, true },
-			func(c Counts) uint64 { return c.WrongKey }, "not encrypted with this cluster's key"},
-		{"another cluster", func(c *Config) { c.Cluster = "core" },
-			func(c Counts) uint64 { return c.OtherCluster }, "name=core cluster=edge"},
+		{
+			"wrong key", func(c *Config) { c.Key = bytes.Repeat([]byte{8}, keyBytes) },
+			func(c Counts) uint64 { return c.WrongKey }, "not encrypted with this cluster's key",
+		},
+		{
+			"no key", func(c *Config) { c.Key, c.Insecure = nil, true },
+			func(c Counts) uint64 { return c.WrongKey }, "not encrypted with this cluster's key",
+		},
+		{
+			"another cluster", func(c *Config) { c.Cluster = "core" },
+			func(c Counts) uint64 { return c.OtherCluster }, "name=core cluster=edge",
+		},
 		{"an address that is no member's", func(c *Config) {
 			c.Bind = netip.AddrPortFrom(c.Bind.Addr().Next().Next(), c.Bind.Port())
 		}, func(c Counts) uint64 { return c.NotMember }, "not in the cluster block"},
-		{"a name that is no member's", func(c *Config) { c.Name = "lb99" },
-			func(c Counts) uint64 { return c.Stranger }, "not in the cluster block"},
+		{
+			"a name that is no member's", func(c *Config) { c.Name = "lb99" },
+			func(c Counts) uint64 { return c.Stranger }, "not in the cluster block",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			peers, port := loopbackPeers(t, "lb01", "w1", "lb02")
@@ -215,7 +223,7 @@ func TestGarbageDisturbsNobody(t *testing.T) {
 	if lines := strings.Count(all[0].logged(), "\n"); lines > 20 {
 		t.Errorf("logged %d lines:\n%s", lines, all[0].logged())
 	}
-	all[0].await(t, 0, "lb02 alive in the end", func(e Event) bool {
+	all[0].await(t, 0, "lb02 alive in the end", func(Event) bool {
 		return slices.ContainsFunc(all[0].Members(), func(m Member) bool { return m.Name == "lb02" && m.Alive })
 	})
 }
@@ -225,8 +233,10 @@ func FuzzReceive(f *testing.F) {
 		f.Add(encode(m))
 	}
 	peers := []Peer{{"lb02", netip.MustParseAddr("10.0.0.12")}, {"w1", netip.MustParseAddr("10.0.0.13")}}
-	m, err := New(Config{Name: "lb01", Cluster: "edge", Bind: netip.MustParseAddrPort("10.0.0.11:7946"),
-		Peers: peers, Insecure: true, Logger: slog.New(slog.DiscardHandler), Deliver: func(Event) {}})
+	m, err := New(Config{
+		Name: "lb01", Cluster: "edge", Bind: netip.MustParseAddrPort("10.0.0.11:7946"),
+		Peers: peers, Insecure: true, Logger: slog.New(slog.DiscardHandler), Deliver: func(Event) {},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -261,6 +271,8 @@ func FuzzReceive(f *testing.F) {
 				if m.peer(e.Answer.From) == nil || e.Answer.To != "lb01" {
 					t.Errorf("%+v was delivered", e)
 				}
+			case MemberChanged:
+				t.Errorf("a message brought %+v", e)
 			}
 		}
 	})

@@ -126,8 +126,10 @@ func (h *host) do(o order, done *note) error {
 }
 
 func (h *host) start(c hostConfig) error {
-	cfg := Config{Name: c.Name, Cluster: "edge", Key: testKey, Bind: c.Bind, Peers: c.Peers,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("host", c.Name)}
+	cfg := Config{
+		Name: c.Name, Cluster: "edge", Key: testKey, Bind: c.Bind, Peers: c.Peers,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("host", c.Name),
+	}
 	cfg.Deliver = func(e Event) {
 		if a, ok := e.(Asked); ok {
 			h.mesh.Answer(arbiter.Answer{ID: a.Request.ID, To: a.Request.From, Claim: a.Request.Claim, Yes: true})
@@ -153,6 +155,7 @@ func shell(script string) error {
 
 // inLab runs body in a new lab.
 func inLab(t *testing.T, body func(t *testing.T, l *lab)) {
+	t.Helper()
 	if os.Getenv(labEnv) == t.Name() {
 		for _, line := range []string{"ip link set lo up", "ip link add br0 type bridge", "ip link set br0 up"} {
 			if err := shell(line); err != nil {
@@ -306,8 +309,10 @@ func (h *labHost) startMesh(t *testing.T) {
 
 func (h *labHost) publish(t *testing.T, incarnation uint64) {
 	t.Helper()
-	h.do(t, order{Publish: &arbiter.Report{Incarnation: incarnation, Mode: arbiter.ModeVeto,
-		Witness: strings.HasPrefix(h.name, "w")}})
+	h.do(t, order{Publish: &arbiter.Report{
+		Incarnation: incarnation, Mode: arbiter.ModeVeto,
+		Witness: strings.HasPrefix(h.name, "w"),
+	}})
 }
 
 // awaitAll waits until the host hears all others directly and has them alive.
@@ -327,13 +332,13 @@ func (h *labHost) awaitEvent(t *testing.T, mark int, what string, want func(Even
 }
 
 // cut drops what the host gets from another and, when both, sends to it.
-func (h *labHost) cut(t *testing.T, from *labHost, both bool) note {
+func (h *labHost) cut(t *testing.T, from *labHost, both bool) {
 	t.Helper()
 	rules := "table inet cut { chain in { type filter hook input priority 0; ip saddr " + from.addr.String() + " drop; }; "
 	if both {
 		rules += "chain out { type filter hook output priority 0; ip daddr " + from.addr.String() + " drop; }; "
 	}
-	return h.do(t, order{Shell: "nft '" + rules + "}'"})
+	h.do(t, order{Shell: "nft '" + rules + "}'"})
 }
 
 // isolate drops all that the host gets or sends.

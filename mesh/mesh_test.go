@@ -319,6 +319,7 @@ func TestQuestionIsDeliveredOnceAndAnswered(t *testing.T) {
 		switch e.(type) {
 		case Asked, Answered:
 			t.Errorf("the relay was delivered what was not for it: %+v", e)
+		case ReportSeen, MemberChanged: // as everywhere
 		}
 	}
 }
@@ -422,7 +423,8 @@ func TestSlowDelivererLosesEventsAndNothingElse(t *testing.T) {
 	go func() { done <- m.Run(ctx) }()
 	for id := range uint64(maxEvents + 2) { // one more than are queued and being delivered
 		m.receive(encode(message{kind: kindRequest, From: "lb02", Request: &arbiter.Request{
-			ID: id, From: "lb02", To: "lb01", Claim: "VI_1"}}))
+			ID: id, From: "lb02", To: "lb01", Claim: "VI_1",
+		}}))
 	}
 	lb02 := start(t, configOf(peers, port, 1))
 	publish(t, lb02, 1)

@@ -44,7 +44,7 @@ type transport struct {
 	streams chan net.Conn
 	slots   chan struct{}
 
-	ctx  context.Context // over when Shutdown begins
+	ctx  context.Context //nolint:containedctx // its lifetime: over when Shutdown begins
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 }
@@ -167,7 +167,7 @@ func (t *transport) pause(action string, err error) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	t.log.Debug(action, "err", err)
+	t.log.Debug(action, "err", err) //nolint:sloglint // a constant of the caller's
 	timer := time.NewTimer(readBackoff)
 	defer timer.Stop()
 	select {

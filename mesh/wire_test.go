@@ -16,13 +16,16 @@ func sampleMessages() []message {
 	return []message{
 		{kind: kindReports, From: "lb01", Yours: &stamp{3, 1<<64 - 1}, Reports: []arbiter.Report{
 			{Node: "lb01", Incarnation: 7, Seq: 9, Mode: arbiter.ModeVeto, Claims: []arbiter.ClaimReport{
-				{Claim: "VI_1", State: "MASTER", Holds: true, Token: 1<<64 - 1, Priority: 150, Address: "10.0.0.11"}}},
+				{Claim: "VI_1", State: "MASTER", Holds: true, Token: 1<<64 - 1, Priority: 150, Address: "10.0.0.11"},
+			}},
 			{Node: "w1", Incarnation: 1, Seq: 1, Witness: true, Leaving: true},
 		}},
 		{kind: kindRequest, From: "w1", Run: 1<<64 - 1, Request: &arbiter.Request{
-			ID: 5, Kind: arbiter.RequestHolds, From: "lb01", To: "lb02", Claim: "Gruppe <1>", Token: 4, Priority: 100}},
+			ID: 5, Kind: arbiter.RequestHolds, From: "lb01", To: "lb02", Claim: "Gruppe <1>", Token: 4, Priority: 100,
+		}},
 		{kind: kindAnswer, From: "lb02", Run: 8, Answer: &arbiter.Answer{
-			ID: 5, From: "lb02", To: "lb01", Claim: "VI_1", Yes: true, Token: 4, Why: "holds it since 12:00"}},
+			ID: 5, From: "lb02", To: "lb01", Claim: "VI_1", Yes: true, Token: 4, Why: "holds it since 12:00",
+		}},
 	}
 }
 
