@@ -20,6 +20,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T, nodes ...string) *bench {
+	t.Helper()
 	b := &bench{t: t, now: time.Unix(1000, 0).UTC(), store: newStore(7), timing: witness.Fast(), leases: map[string]*witness.Lease{}}
 	for _, n := range nodes {
 		b.start(n, 1)
@@ -28,11 +29,10 @@ func newBench(t *testing.T, nodes ...string) *bench {
 }
 
 // start makes a new lease for a node and lets it read and write for the first time.
-func (b *bench) start(node string, incarnation uint64) *witness.Lease {
-	l := witness.NewLease(witness.Config{Node: node, Incarnation: incarnation, Timing: b.timing})
-	b.leases[node] = l
+func (b *bench) start(node string, incarnation uint64) {
+	b.t.Helper()
+	b.leases[node] = witness.NewLease(witness.Config{Node: node, Incarnation: incarnation, Timing: b.timing})
 	b.round(node)
-	return l
 }
 
 // send polls a node that must have something to send.
