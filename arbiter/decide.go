@@ -86,6 +86,10 @@ type Input struct {
 	// Reference is whether the address that a node in isolation must reach answers; Yes
 	// when there is none to reach. ModeVeto only.
 	Reference Tri
+	// ARP is whether another station answers ARP for the claim's addresses: Unknown while
+	// the answers are still waited for. ModeVeto only: elsewhere permission decides.
+	ARP     Tri
+	ARPFrom string // ARP Yes: that station and the address, for people
 }
 
 // Do is what a Verdict tells the node to do.
@@ -159,6 +163,8 @@ func decideVeto(in Input) Verdict {
 	switch {
 	case len(silent) > 0:
 		return Verdict{Do: Consult, Why: "no word yet from " + strings.Join(silent, ", ")}
+	case in.ARP == Yes:
+		return Verdict{Why: in.ARPFrom + ": another device has it, or a peer that no other path reaches"}
 	case len(gone) > 0 && in.Want == WantPreempt:
 		return Verdict{Why: "adverts of a live master are heard, but no path of the mesh reaches " + strings.Join(gone, ", ")}
 	case len(gone) > 0 && in.Isolation == IsolationHold:
@@ -167,6 +173,9 @@ func decideVeto(in Input) Verdict {
 		return Verdict{Why: "no path reaches " + strings.Join(gone, ", ") + ", nor does the reference answer: this node is the one cut off"}
 	case len(gone) > 0 && in.Reference == Unknown:
 		return Verdict{Do: Consult, Why: "no word yet from the reference"}
+	case in.ARP == Unknown && in.Want != WantOffered:
+		// Of an offered claim the former holder says itself that it is off.
+		return Verdict{Do: Consult, Why: "waiting for who answers ARP for the address"}
 	case len(gone) > 0:
 		return Verdict{Do: Hold, Why: "no path reaches " + strings.Join(gone, ", ") + ", and on_isolation is claim"}
 	}

@@ -81,6 +81,10 @@ func space() []column {
 		{"reference", []value{
 			{"unknown", func(in *Input) { in.Reference = Unknown }}, {"no", func(in *Input) { in.Reference = No }}, {"yes", func(in *Input) { in.Reference = Yes }},
 		}, ModeVeto},
+		{"arp", []value{
+			{"unknown", func(in *Input) { in.ARP = Unknown }}, {"no", func(in *Input) { in.ARP = No }},
+			{"yes", func(in *Input) { in.ARP, in.ARPFrom = Yes, "02:00:00:00:00:01 answers ARP for 10.0.0.100" }},
+		}, ModeVeto},
 		{"promise to", []value{{"-", func(*Input) {}}, {"n3", func(in *Input) { in.PromiseTo = "n3" }}}, 0},
 		{"promised", []value{{"-", promised(time.Time{})}, {"ended", promised(ended)}, {"1s", promised(sooner)}, {"3s", promised(later)}}, 0},
 		{"lease", []value{
@@ -192,7 +196,7 @@ var numbers = regexp.MustCompile(`(token|priority) \d+`)
 // strange fills in what is meant for other modes only, and so must not matter.
 func strange(in Input) Input {
 	if in.Mode != ModeVeto {
-		in.Isolation, in.Reference = IsolationClaim, Yes
+		in.Isolation, in.Reference, in.ARP = IsolationClaim, Yes, Yes
 	}
 	if in.Mode != ModeLease {
 		in.Lease = Lease{State: LeaseMine, Until: later, Token: 99}
@@ -263,6 +267,8 @@ func wrong(in Input, v Verdict) string {
 		return "taken although promised to another"
 	case v.Do == Handover && (in.Holding || in.Want != WantPreempt || v.Peer != peer.Name || peer.Holds != Yes || in.Priority <= peer.Priority):
 		return "a handover asked of one that is no holder of lower priority, or not wanted"
+	case in.Mode == ModeVeto && taking && (in.ARP == Yes || in.ARP == Unknown && in.Want != WantOffered):
+		return "taken in veto mode although another station answers ARP, or may"
 	case in.Mode == ModeVeto && taking && in.Isolation == IsolationHold && in.Peers != nil && peer.Name != "" && peer.Holds != No:
 		return "taken with a peer unaccounted for and on_isolation hold"
 	}

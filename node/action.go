@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
@@ -47,11 +48,16 @@ type (
 	}
 	// RemoveAddresses takes the claim's addresses off and verifies it. AddressesDone follows.
 	RemoveAddresses struct{ Claim string }
-	// Announce sends gratuitous ARP for the instance's addresses, Count of each.
+	// Announce sends gratuitous ARP for the instance's addresses, Count of each; with an
+	// Address for that one alone, if the instance has it.
 	Announce struct {
 		Instance string
 		Count    int
+		Address  netip.Addr
 	}
+	// ProbeAddresses asks the link which stations answer for the claim's addresses.
+	// AddressesProbed follows within half a second.
+	ProbeAddresses struct{ Claim string }
 	// StartGuards starts the claim's guarded services: those that run only where it is
 	// held, or with Always those that run on every node. GuardsDone follows.
 	StartGuards struct {
@@ -122,6 +128,7 @@ func (ShutGate) action()        {}
 func (AddAddresses) action()    {}
 func (RemoveAddresses) action() {}
 func (Announce) action()        {}
+func (ProbeAddresses) action()  {}
 func (StartGuards) action()     {}
 func (StopGuards) action()      {}
 func (Notify) action()          {}

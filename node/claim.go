@@ -63,6 +63,7 @@ type claim struct {
 	told     string          // the refusal that was last told
 	handover time.Time       // when a handover was last asked for
 	offered  time.Time       // when a peer last said that it has let go
+	link     linkEvidence    // what ARP shows
 }
 
 type instance struct {
@@ -149,6 +150,7 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 		n.lease.Drop(c.cfg.Name)
 	}
 	n.explain(c)
+	n.settleLink(now, c)
 	switch c.verdict.Do {
 	case arbiter.Refuse:
 		c.consults = time.Time{}
@@ -265,6 +267,7 @@ func (n *Node) settleHeld(now time.Time, c *claim) {
 		n.emit(AddAddresses{Claim: c.cfg.Name, Until: c.verdict.Until})
 	}
 	n.keepPermission(now, c)
+	n.settleConflicts(now, c)
 }
 
 // keepPermission renews the promises where they are what the claim is held by. The lease
@@ -456,6 +459,7 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 	}
 	d.add(c.guards.due())
 	d.add(c.always.due())
+	c.link.deadlines(c, now, d)
 	switch c.phase {
 	case Idle:
 		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {

@@ -99,6 +99,18 @@ type (
 		On    bool
 		Err   error
 	}
+	// AddressesProbed is the result of ProbeAddresses: who answers, this host left out.
+	AddressesProbed struct {
+		Claim   string
+		Answers []Station
+		Err     error
+	}
+	// AddressSeen says that another station speaks for an address of the claim: a conflict
+	// as in RFC 5227 section 2.4, if the claim is held here.
+	AddressSeen struct {
+		Claim   string
+		Station Station
+	}
 	// GuardsDone is the result of StartGuards (On) or StopGuards; On with an error also comes
 	// when a service that was started has ended by itself.
 	GuardsDone struct {
@@ -109,23 +121,25 @@ type (
 	}
 )
 
-func (Start) event()         {}
-func (Tick) event()          {}
-func (Stop) event()          {}
-func (Reconfigure) event()   {}
-func (Handover) event()      {}
-func (Standby) event()       {}
-func (Advert) event()        {}
-func (Link) event()          {}
-func (Script) event()        {}
-func (PeerReport) event()    {}
-func (PeerAlive) event()     {}
-func (PeerAsked) event()     {}
-func (PeerAnswered) event()  {}
-func (ReferenceDone) event() {}
-func (WitnessDone) event()   {}
-func (WitnessSeen) event()   {}
-func (TokenStored) event()   {}
-func (LeftStored) event()    {}
-func (AddressesDone) event() {}
-func (GuardsDone) event()    {}
+func (Start) event()           {}
+func (Tick) event()            {}
+func (Stop) event()            {}
+func (Reconfigure) event()     {}
+func (Handover) event()        {}
+func (Standby) event()         {}
+func (Advert) event()          {}
+func (Link) event()            {}
+func (Script) event()          {}
+func (PeerReport) event()      {}
+func (PeerAlive) event()       {}
+func (PeerAsked) event()       {}
+func (PeerAnswered) event()    {}
+func (ReferenceDone) event()   {}
+func (WitnessDone) event()     {}
+func (WitnessSeen) event()     {}
+func (TokenStored) event()     {}
+func (LeftStored) event()      {}
+func (AddressesDone) event()   {}
+func (AddressesProbed) event() {}
+func (AddressSeen) event()     {}
+func (GuardsDone) event()      {}

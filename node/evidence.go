@@ -31,8 +31,11 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 		in.PromiseTo = n.promises.To(now, c.cfg.Name)
 	}
 	for _, name := range n.cfg.Peers {
-		in.Peers = append(in.Peers, n.peerEvidence(now, c, n.peers[name]))
+		p := n.peerEvidence(now, c, n.peers[name])
+		c.link.heard(now, n.peers[name], p.Holds)
+		in.Peers = append(in.Peers, p)
 	}
+	in.ARP, in.ARPFrom = c.link.stands(now)
 	in.Want = n.want(now, c, in.Lease)
 	return in
 }

@@ -65,11 +65,16 @@ func (n *Node) hear(now time.Time, ev PeerReport) {
 	}
 }
 
-// consult asks every peer whether it holds the claim, by every path.
+// consult asks before a claim is taken, and notes since when.
 func (c *claim) consult(n *Node, now time.Time) {
 	if c.consults.IsZero() {
 		c.consults = now
 	}
+	n.askHolders(now, c)
+}
+
+// askHolders asks every peer whether it holds the claim, by every path.
+func (n *Node) askHolders(now time.Time, c *claim) {
 	if now.Sub(c.asked) < askEvery {
 		return
 	}

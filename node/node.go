@@ -153,6 +153,14 @@ func (n *Node) apply(now time.Time, ev Event) {
 		n.leftStored(ev.Err)
 	case TokenStored, AddressesDone, GuardsDone:
 		n.applyResult(now, ev)
+	case AddressesProbed:
+		if c := n.claims[ev.Claim]; c != nil {
+			n.probed(now, c, ev)
+		}
+	case AddressSeen:
+		if c := n.claims[ev.Claim]; c != nil {
+			n.sighted(now, c, ev.Station)
+		}
 	}
 }
 
@@ -205,6 +213,7 @@ func (n *Node) drive(now time.Time, in *instance, ev vrrp.Event) {
 			in.preempts = false
 		case vrrp.Overdue:
 			in.claim.consult(n, now)
+			in.claim.probe(n, now)
 		case vrrp.Challenged:
 			n.challenged(now, in, a)
 		case vrrp.Changed:

@@ -72,6 +72,7 @@ type ClaimSnapshot struct {
 	RemainingMS int64              `json:"remaining_ms"`
 	Why         string             `json:"why"` // the decision and its evidence
 	Guards      string             `json:"guards,omitempty"`
+	Conflicts   []ConflictSnapshot `json:"conflicts,omitempty"`
 	Instances   []InstanceSnapshot `json:"instances"`
 	WitnessLost string             `json:"if_witness_lost"`
 	PeersLost   string             `json:"if_peers_lost"`
@@ -85,6 +86,15 @@ type InstanceSnapshot struct {
 	Priority uint8  `json:"priority"`
 	SinceMS  int64  `json:"since_ms"`
 	Fault    string `json:"fault,omitempty"`
+}
+
+// ConflictSnapshot is another station of the link that speaks for an address of a claim
+// held here, or of one that nobody is known to hold.
+type ConflictSnapshot struct {
+	Station string `json:"station"` // its hardware address
+	Address string `json:"address"`
+	LastMS  int64  `json:"last_ms"` // since it was last seen
+	Count   int    `json:"count"`   // how often it was seen, once a second at the most
 }
 
 // Snapshot returns how the node stands.
@@ -154,6 +164,7 @@ func (n *Node) claimSnapshot(now time.Time, c *claim) ClaimSnapshot {
 			s.RemainingMS = c.verdict.Until.Sub(now).Milliseconds()
 		}
 	}
+	s.Conflicts = c.link.conflicts(now)
 	if c.cfg.Guarded {
 		s.Guards = c.guards.state.String()
 	}

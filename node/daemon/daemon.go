@@ -48,7 +48,8 @@ type daemon struct {
 	witness     *etcd.Client // nil without a witness
 	adverts     map[string]*advertSocket
 	guards      map[string]*guardSet
-	retired     map[string]retired // claims that a reload removes or changes, not yet let go
+	observers   map[string]context.CancelFunc // of the begun claims
+	retired     map[string]retired            // claims that a reload removes or changes, not yet let go
 	lanes       *lanes
 	stopScripts context.CancelFunc
 	gate        *gate.Gate       // nil in the modes without a deadline
@@ -117,6 +118,7 @@ func open(opt Options) (*daemon, error) {
 		opt: opt, log: opt.Logger,
 		adverts:   map[string]*advertSocket{},
 		guards:    map[string]*guardSet{},
+		observers: map[string]context.CancelFunc{},
 		retired:   map[string]retired{},
 		ungated:   map[string]error{},
 		commands:  commands{waiting: map[uint64]chan response{}},

@@ -51,6 +51,8 @@ func (d *daemon) do(a node.Action) node.Event {
 		return node.AddressesDone{Claim: a.Claim, Err: err}
 	case node.Announce:
 		d.announce(a)
+	case node.ProbeAddresses:
+		d.probe(a)
 	case node.StartGuards:
 		d.startGuards(a)
 	case node.StopGuards:
@@ -171,6 +173,9 @@ func (d *daemon) announce(a node.Announce) {
 	send := func(ctx context.Context) {
 		for range a.Count {
 			for _, addr := range set.addresses {
+				if a.Address.IsValid() && a.Address != addr.Prefix.Addr() {
+					continue
+				}
 				if err := d.kernel.Announce(addr.Interface, addr.Prefix.Addr()); err != nil {
 					d.log.Warn("announcing an address", "instance", a.Instance, "address", addr.String(), "err", err)
 					return

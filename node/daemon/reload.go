@@ -103,6 +103,7 @@ func (d *daemon) begin(name string) {
 		d.openAdverts(in)
 	}
 	d.guards[name] = d.openGuards(name, set)
+	d.observe(name)
 }
 
 // end closes what a claim needed.
@@ -114,6 +115,8 @@ func (d *daemon) end(name string) {
 		}
 	}
 	d.guards[name].close()
+	d.observers[name]()
+	delete(d.observers, name)
 	delete(d.guards, name)
 	delete(d.retired, name)
 }
