@@ -117,6 +117,7 @@ func (d *daemon) firstState(ctx context.Context) error {
 				delete(waiting, node.Script{Name: ev.Name})
 			case node.Link:
 				delete(waiting, node.Link{Interface: ev.Interface})
+			default: // not a first state
 			}
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
@@ -166,5 +167,5 @@ func (d *daemon) tell(t node.Tell) {
 	if t.Why != "" {
 		attrs = append(attrs, slog.String("why", t.Why))
 	}
-	d.log.LogAttrs(context.Background(), level, t.Text, attrs...)
+	d.log.LogAttrs(context.Background(), level, t.Text, attrs...) //nolint:sloglint // the text is the node's
 }
