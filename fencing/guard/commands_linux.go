@@ -43,6 +43,7 @@ type commands struct {
 	ending  bool    // a stop or kill is under way: an end is no news
 	stopped bool    // the last thing that happened was a stop that worked
 	closing chan struct{}
+	closed  sync.Once
 	wg      sync.WaitGroup
 }
 
@@ -60,9 +61,11 @@ func (c *commands) remember(rec *record) {
 }
 
 func (c *commands) close() {
-	close(c.closing)
-	c.wg.Wait()
-	c.out.close()
+	c.closed.Do(func() {
+		close(c.closing)
+		c.wg.Wait()
+		c.out.close()
+	})
 }
 
 // env is the environment of a command: the daemon's, then that of the start.
