@@ -406,6 +406,7 @@ func (n *Node) applyResult(now time.Time, ev Event) {
 		if c := n.claims[ev.Claim]; c != nil {
 			n.guardsDone(now, c, ev)
 		}
+	default: // the result of no effect
 	}
 }
 

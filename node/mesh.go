@@ -43,6 +43,7 @@ func (n *Node) applyMesh(now time.Time, ev Event) {
 		}
 	case PeerAnswered:
 		n.answered(now, ev.Answer, ev.Path)
+	default: // not of the mesh
 	}
 }
 
@@ -153,8 +154,8 @@ func (n *Node) offer(c *claim) {
 func (n *Node) answer(now time.Time, r arbiter.Request) {
 	a := arbiter.Answer{ID: r.ID, From: n.cfg.Name, To: r.From, Claim: r.Claim}
 	c := n.claims[r.Claim]
-	switch {
-	case c == nil:
+	switch c {
+	case nil:
 		a.Why = "no such claim here"
 	default:
 		c.known = max(c.known, r.Token)
@@ -253,7 +254,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 
 // holds reports whether anything of the claim may be on this node.
 func (c *claim) holds() bool {
-	return c.phase != Idle && c.phase != Storing && !(c.phase == Leaving && c.off) && c.phase != Releasing
+	return c.phase != Idle && c.phase != Storing && (c.phase != Leaving || !c.off) && c.phase != Releasing
 }
 
 // publish tells the mesh how this node stands: when that changes, and at intervals.
