@@ -82,7 +82,8 @@ func space() []column {
 			{"unknown", func(in *Input) { in.Reference = Unknown }}, {"no", func(in *Input) { in.Reference = No }}, {"yes", func(in *Input) { in.Reference = Yes }},
 		}, ModeVeto},
 		{"arp", []value{
-			{"unknown", func(in *Input) { in.ARP = Unknown }}, {"no", func(in *Input) { in.ARP = No }},
+			{"unknown", func(in *Input) { in.ARP = Unknown }},
+			{"no", func(in *Input) { in.ARP = No }},
 			{"yes", func(in *Input) { in.ARP, in.ARPFrom = Yes, "02:00:00:00:00:01 answers ARP for 10.0.0.100" }},
 		}, ModeVeto},
 		{"promise to", []value{{"-", func(*Input) {}}, {"n3", func(in *Input) { in.PromiseTo = "n3" }}}, 0},
