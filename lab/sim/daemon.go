@@ -32,14 +32,13 @@ type daemon struct {
 	holds   []bool          // by claim: its addresses were put on
 	handing []bool          // by claim: a handover was agreed to, or the operator asked for one
 	token   []arbiter.Token // by claim: the one last stored or being stored
-	told    []arbiter.Token // by claim: the highest token of a holding that it was told of
+	told    []arbiter.Token // by claim: the highest token of another's holding that it was told of
 	mesh    membership
 	watch   watch
 }
 
 // traffic is what kind of message waits in an inbox: a Kind, or one of the daemon's own.
 type traffic uint8
-
 
 const internal = traffic(kinds)
 
@@ -56,6 +55,8 @@ const (
 	staleAfter = time.Second
 	// respawn is the longest time until a daemon that was killed is replaced.
 	respawn = 3 * time.Second
+	// tryAgain is how long the daemon waits before it does what the kernel refused, at most.
+	tryAgain = time.Second
 	// pollEvery is how often a host looks for members that fell silent, and the checker for
 	// what should be gone.
 	pollEvery = 250 * time.Millisecond
@@ -349,7 +350,7 @@ func (d *daemon) poll() {
 // has ended and the daemon could act.
 func (h *Host) overstays() {
 	t := h.world.Shape.Timing
-	if !h.world.Shape.permits() || h.trouble.kernelFails {
+	if !h.world.Shape.permits() {
 		return
 	}
 	for i := range h.kernel {
@@ -357,7 +358,7 @@ func (h *Host) overstays() {
 		if !h.overdue(i) || !k.on && !g.runs {
 			continue
 		}
-		over := h.world.Now - max(h.able, h.clock.at(k.until))
+		over := h.world.Now - max(h.able, h.clock.at(k.until), h.refused+tryAgain)
 		name := h.world.Shape.Claims[i].Name
 		if k.there(h.mono()) {
 			h.world.Check.Kept(h.world.Now, name, h.Name, "address", over, t.Late)

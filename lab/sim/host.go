@@ -27,6 +27,7 @@ type Host struct {
 	later   []func()
 	exposed bool          // woken, and the daemon has not run yet
 	able    time.Duration // since when the daemon can act; notAble: it cannot
+	refused time.Duration // when the kernel last refused: what it was asked for is asked again
 
 	kernel []kernel // by claim
 	guards []guard

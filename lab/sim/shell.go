@@ -145,6 +145,7 @@ func (d *daemon) removeAddresses(a node.RemoveAddresses) error {
 	h, claim := d.host, d.host.world.Shape.claim(a.Claim)
 	d.leaves(claim)
 	if h.trouble.kernelFails && h.world.chance(2) {
+		h.refused = h.world.Now
 		return errKernel
 	}
 	h.kernel[claim].remove()
@@ -181,8 +182,8 @@ func (d *daemon) leaves(claim int) {
 	w.lost(h, claim, cause)
 }
 
-// learn notes the tokens that an event tells of, as far as they are of holdings there
-// have been: whoever takes a claim then has to exceed them.
+// learn notes the tokens that an event tells of, as far as they are of holdings of others
+// that there have been: whoever takes a claim then has to exceed them.
 func (d *daemon) learn(ev node.Event) {
 	switch ev := ev.(type) {
 	case node.PeerReport:
@@ -205,7 +206,8 @@ func (d *daemon) learn(ev node.Event) {
 }
 
 func (d *daemon) learnToken(name string, t arbiter.Token) {
-	if claim := d.host.world.Shape.claim(name); t <= d.host.world.peak[claim] {
-		d.told[claim] = max(d.told[claim], t)
+	w, claim := d.host.world, d.host.world.Shape.claim(name)
+	if t > d.told[claim] && t <= w.peak[claim] && w.minted[claim][t] != d.host.Name {
+		d.told[claim] = t
 	}
 }

@@ -114,6 +114,7 @@ func (s *Store) write(swap witness.Swap) {
 // written has the checker judge a tombstone: whoever reads it may take the claim at once.
 func (s *Store) written(r witness.ClaimRecord) {
 	w := s.world
+	w.minted[w.Shape.claim(r.Claim)][r.Token] = r.Holder
 	w.note("the witness has %s: holder %s, token %d, released %t %s", r.Claim, r.Holder, r.Token, r.Released, r.To)
 	if h := w.Host(r.Holder); r.Released && h != nil {
 		w.Check.Released(w.Now, r.Claim, h.sighting(w.Shape.claim(r.Claim)))

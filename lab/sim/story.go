@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
@@ -95,6 +96,9 @@ func (h *Host) calm() {
 func (w *World) oneFault() {
 	h, permits := w.anyHost(), w.Shape.permits()
 	votersLeft := w.Shape.Mode != arbiter.ModeQuorum || w.votes() > 2
+	if w.Shape.Mode == arbiter.ModeVeto && w.Shape.Isolation == arbiter.IsolationHold || w.anyLeft() {
+		return // then the others may have to be heard
+	}
 	switch w.Rand.IntN(7) {
 	case 0:
 		if votersLeft {
@@ -131,6 +135,12 @@ func (w *World) oneFault() {
 		}
 	}
 	w.look()
+}
+
+// anyLeft reports whether a node left a promise for good behind, and has not taken it
+// back: it takes nothing before the others have heard of its return (node/leave.go).
+func (w *World) anyLeft() bool {
+	return slices.ContainsFunc(w.Hosts, func(h *Host) bool { return h.disk.left })
 }
 
 // votes is how many vote in quorum mode.

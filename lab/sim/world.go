@@ -28,10 +28,12 @@ type World struct {
 	queue  queue
 	order  int
 	lines  []string
-	atOnce int             // events since time last passed
-	words  uint64          // what the operator asked for: numbers the answers
-	yields bool            // the operator has handed a claim over: no node is preferred any more
-	peak   []arbiter.Token // by claim: the highest token of any holding
+	atOnce int                        // events since time last passed
+	noted  int                        // problems that the timeline has
+	words  uint64                     // what the operator asked for: numbers the answers
+	yields bool                       // the operator has handed a claim over: no node is preferred any more
+	peak   []arbiter.Token            // by claim: the highest token of any holding
+	minted []map[arbiter.Token]string // by claim: who was last given a token by the witness
 }
 
 // witnessName is the third host: etcd and mesh witness.
@@ -45,6 +47,9 @@ func NewWorld(seed uint64, shape Shape) *World {
 	w := &World{
 		Rand: rand.New(rand.NewPCG(seed, 1)), Shape: shape, net: quiet(),
 		Check: NewChecker(shape.permits()), peak: make([]arbiter.Token, len(shape.Claims)),
+	}
+	for range shape.Claims {
+		w.minted = append(w.minted, map[arbiter.Token]string{})
 	}
 	w.Store = newStore(w)
 	if shape.Voter {
@@ -128,9 +133,10 @@ func (w *World) changed(claim int) {
 
 // report notes what the checker has found.
 func (w *World) report() {
-	if !w.Check.Fine() {
-		w.note("PROBLEM %s", w.Check.Problems[len(w.Check.Problems)-1])
+	for _, p := range w.Check.Problems[w.noted:] {
+		w.note("PROBLEM %s", p)
 	}
+	w.noted = len(w.Check.Problems)
 }
 
 func (w *World) problem(format string, args ...any) {
