@@ -7,7 +7,6 @@ import (
 
 	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/vrrp"
-	"github.com/solovip/solovip/witness"
 )
 
 // Phase is how far a claim is on its way in or out. The zero Phase is Idle and holds nothing.
@@ -39,6 +38,7 @@ type claim struct {
 
 	phase   Phase
 	token   arbiter.Token // of the holding
+	storing arbiter.Token // Held: the lease's, to be that of the holding once it is durable
 	known   arbiter.Token // the highest ever seen, anywhere
 	since   time.Time     // of the present phase
 	verdict arbiter.Verdict
@@ -53,17 +53,29 @@ type claim struct {
 	to       string    // Leaving: in favour of this peer
 	why      string    // Leaving: for what reason
 	retry    time.Time // a failed effect is tried again then
+	broken   string    // why the claim could not be taken, or not be held on to, here
+	brokenTo time.Time // until then it is left to others
 	extend   time.Time // Held: the addresses' lifetime is extended then
 	armed    time.Time // the deadline that the gate has
 
 	ballot   *arbiter.Ballot // the promises of others
 	asked    time.Time       // when the peers were last asked whether they hold it
-	consults time.Time       // since when they are being asked
-	yielded  bool            // an operator gave the claim away: it is not taken back from a live holder
-	told     string          // the refusal that was last told
-	handover time.Time       // when a handover was last asked for
-	offered  time.Time       // when a peer last said that it has let go
-	link     linkEvidence    // what ARP shows
+	question uint64          // that request's id
+	answers  map[string]answer
+	consults time.Time    // since when they are being asked
+	yielded  bool         // an operator gave the claim away: it is not taken back from a live holder
+	told     string       // the refusal that was last told
+	dared    string       // the challenge that was last told
+	handover time.Time    // when a handover was last asked for
+	offered  time.Time    // when a peer last said that it has let go
+	link     linkEvidence // what ARP shows
+}
+
+// answer is what a peer last said when it was asked whether it holds the claim.
+type answer struct {
+	yes  bool
+	at   time.Time
+	path arbiter.Path
 }
 
 type instance struct {
@@ -77,7 +89,7 @@ type instance struct {
 func (in *instance) name() string { return in.cfg.VRRP.Name }
 
 func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
-	c := &claim{cfg: cfg, known: cfg.Token, since: n.started}
+	c := &claim{cfg: cfg, known: cfg.Token, since: n.started, answers: map[string]answer{}}
 	for _, ic := range cfg.Instances {
 		ic.VRRP.ByPermission = n.permits()
 		m, err := vrrp.New(ic.VRRP)
@@ -119,7 +131,7 @@ func (n *Node) settle(now time.Time, c *claim) {
 		}
 	case Adding:
 		if c.verdict.Do != arbiter.Hold {
-			c.let(n, now, c.verdict.Why, n.expired(now, c))
+			c.let(n, now, c.verdict.Why)
 		}
 	case Held:
 		n.settleHeld(now, c)
@@ -129,18 +141,6 @@ func (n *Node) settle(now time.Time, c *claim) {
 		if !n.releasing(now, c) {
 			n.released(now, c)
 		}
-	}
-}
-
-// settleGuards starts and stops the guarded services as the claim's phase wants it.
-func (n *Node) settleGuards(now time.Time, c *claim) {
-	if c.cfg.Guarded {
-		run := c.phase == Held && n.guardsMayStart(now, c)
-		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token}, run, c.forced)
-	}
-	if c.cfg.GuardedAlways {
-		run := !now.Before(c.fenced)
-		c.always.steer(n, now, StartGuards{Claim: c.cfg.Name, Always: true, Token: c.token}, run, true)
 	}
 }
 
@@ -168,16 +168,32 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	}
 }
 
-// explain says once why a claim is not taken that VRRP alone would take now.
+// explain says once why a claim is not taken that VRRP alone would take now. While
+// that is not decided it says nothing, and does not forget what it said.
 func (n *Node) explain(c *claim) {
-	key := ""
+	key, text := "", ""
 	for _, in := range c.instances {
-		if in.machine.Wants() && c.verdict.Do == arbiter.Refuse {
-			key = "refused for " + c.verdict.Peer
+		switch {
+		case !in.machine.Wants():
+		case in.preempts:
+			key, text = "preempt", "a master of lower priority is heard, yet the claim is not taken"
+		default:
+			key, text = "vacant", "adverts are missing, yet the claim is not taken"
 		}
 	}
-	if key != "" && key != c.told {
-		n.tell(Info, c.cfg.Name, "adverts are missing, yet the claim is not taken", c.verdict.Why)
+	switch {
+	case key == "" || c.verdict.Do == arbiter.Hold:
+		c.told = ""
+	case c.verdict.Do == arbiter.Handover:
+		n.tellOnce(c, "handover "+c.verdict.Peer, "asking for a handover")
+	case c.verdict.Do == arbiter.Refuse && !(key == "preempt" && c.yielded):
+		n.tellOnce(c, key+" "+c.verdict.Peer, text)
+	}
+}
+
+func (n *Node) tellOnce(c *claim, key, text string) {
+	if key != c.told {
+		n.tell(Info, c.cfg.Name, text, c.verdict.Why)
 	}
 	c.told = key
 }
@@ -185,7 +201,10 @@ func (n *Node) explain(c *claim) {
 // take begins to hold: the token first, so that no service ever runs with one that a
 // crash could hand out again.
 func (n *Node) take(now time.Time, c *claim) {
-	c.consults, c.yielded = time.Time{}, false
+	c.consults, c.yielded, c.storing = time.Time{}, false, 0
+	if n.lease != nil {
+		n.lease.Use(c.cfg.Name)
+	}
 	c.waitForGuards(n, now)
 	switch {
 	case n.cfg.Mode == arbiter.ModeVRRP:
@@ -206,19 +225,6 @@ func (n *Node) take(now time.Time, c *claim) {
 	n.emit(StoreToken{Claim: c.cfg.Name, Token: c.token})
 }
 
-// waitForGuards sets when the guards may start. A holder that let go in order has
-// stopped them before; of one that ran out of permission nobody knows, so it gets the
-// time its guards need at the most, unless it says itself that they are off.
-func (c *claim) waitForGuards(n *Node, now time.Time) {
-	c.guardsAt, c.former = now, ""
-	if n.lease == nil || !c.cfg.Guarded {
-		return
-	}
-	if c.former = n.lease.TakenFrom(c.cfg.Name); c.former != "" {
-		c.guardsAt = now.Add(witness.WaitFor(c.cfg.GuardLimit, 0))
-	}
-}
-
 // add arms the gate and then puts the addresses on.
 func (n *Node) add(now time.Time, c *claim) {
 	c.enter(Adding, now)
@@ -232,8 +238,23 @@ func (n *Node) add(now time.Time, c *claim) {
 // abandon gives up a taking of which nothing has taken effect yet.
 func (n *Node) abandon(now time.Time, c *claim, why string) {
 	n.tell(Info, c.cfg.Name, "not taken after all", why)
-	c.enter(Idle, now)
-	n.giveBack(now, c, "")
+	c.forced, c.to = false, ""
+	n.release(now, c)
+}
+
+// release gives the claim back, nothing of it being here any more.
+func (n *Node) release(now time.Time, c *claim) {
+	n.giveBack(now, c, c.to)
+	c.enter(Releasing, now)
+	if !n.releasing(now, c) {
+		n.released(now, c)
+	}
+}
+
+// fails leaves the claim to others for a while: an effect that this node needs for it
+// has failed. Without that a node that cannot serve would grab it again and again.
+func (c *claim) fails(now time.Time, what string, err error) {
+	c.broken, c.brokenTo = fmt.Sprintf("%s: %v", what, err), now.Add(brokenFor)
 }
 
 // giveBack ends the permission on this side.
@@ -252,7 +273,7 @@ func (n *Node) settleHeld(now time.Time, c *claim) {
 	case c.verdict.Do == arbiter.Hold:
 	case n.barred(now, c) != "":
 		c.to = n.successor(now, c)
-		c.let(n, now, c.verdict.Why, false)
+		c.let(n, now, c.verdict.Why)
 		return
 	default:
 		c.fence(n, now, c.verdict.Why)
@@ -282,8 +303,8 @@ func (n *Node) keepPermission(now time.Time, c *claim) {
 	}
 	if token, _, ok := n.lease.Permission(c.cfg.Name); !ok {
 		n.lease.Take(c.cfg.Name, c.token-1)
-	} else if token > c.token {
-		c.token, c.known = token, max(c.known, token)
+	} else if token > max(c.token, c.storing) {
+		c.storing = token
 		n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
 	}
 	if n.witnessSilent(now) || !n.leased(now, c) {
@@ -291,30 +312,17 @@ func (n *Node) keepPermission(now time.Time, c *claim) {
 	}
 }
 
-// guardsMayStart reports whether no other node can be running them.
-func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
-	if !now.Before(c.guardsAt) {
-		return true
-	}
-	p := n.peers[c.former]
-	if p == nil || now.Sub(p.seen) > n.fresh || !p.seen.After(c.since) {
-		return false
-	}
-	cr, ok := p.report.Claim(c.cfg.Name)
-	return ok && !cr.Holds && !cr.Guards
-}
-
-// let begins to let go: the gate is shut and the addresses go at once. Forced says that
-// there is no permission any more, so no grace for guards and no advert.
-func (c *claim) let(n *Node, now time.Time, why string, forced bool) {
+// let begins to let go: the gate is shut and the addresses go at once. When there is no
+// permission any more it is forced: no grace for guards and no advert.
+func (c *claim) let(n *Node, now time.Time, why string) {
 	n.tell(Warning, c.cfg.Name, "letting go", why)
 	c.enter(Leaving, now)
-	c.off, c.forced, c.why = false, forced, why
+	c.off, c.forced, c.why = false, n.expired(now, c), why
 	n.emit(ShutGate{Claim: c.cfg.Name})
 	n.emit(RemoveAddresses{Claim: c.cfg.Name})
 	c.retry = now.Add(retryEvery)
 	n.settleGuards(now, c)
-	if forced {
+	if c.forced {
 		c.yield(n, now, true)
 	}
 }
@@ -325,7 +333,7 @@ func (c *claim) fence(n *Node, now time.Time, why string) {
 	if n.cfg.ClearAfter == 0 {
 		c.fenced = now.Add(forGood)
 	}
-	c.let(n, now, why, n.expired(now, c))
+	c.let(n, now, why)
 }
 
 // forGood is longer than any daemon runs: until the operator starts it anew.
@@ -350,11 +358,7 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && now.Before(c.fenced) && c.always.state != guardsOff {
 		return
 	}
-	n.giveBack(now, c, c.to)
-	c.enter(Releasing, now)
-	if !n.releasing(now, c) {
-		n.released(now, c)
-	}
+	n.release(now, c)
 }
 
 // releasing reports whether the witness's word on a release is worth waiting for: the
@@ -395,8 +399,13 @@ func (c *claim) agreed(s vrrp.State) bool {
 func (n *Node) applyResult(now time.Time, ev Event) {
 	switch ev := ev.(type) {
 	case TokenStored:
-		if c := n.claims[ev.Claim]; c != nil && c.phase == Storing && ev.Token == c.token {
+		c := n.claims[ev.Claim]
+		switch {
+		case c == nil:
+		case c.phase == Storing && ev.Token == c.token:
 			n.tokenStored(now, c, ev.Err)
+		case c.phase == Held && ev.Token == c.storing && ev.Err == nil:
+			c.token, c.known = ev.Token, max(c.known, ev.Token)
 		}
 	case AddressesDone:
 		if c := n.claims[ev.Claim]; c != nil {
@@ -413,6 +422,7 @@ func (n *Node) applyResult(now time.Time, ev Event) {
 func (n *Node) tokenStored(now time.Time, c *claim, err error) {
 	if err != nil {
 		n.tell(Warning, c.cfg.Name, "cannot take: the token cannot be stored", err.Error())
+		c.fails(now, "the token cannot be stored", err)
 		n.abandon(now, c, err.Error())
 		return
 	}
@@ -428,7 +438,9 @@ func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
 	switch {
 	case ev.On && ev.Err != nil && (c.phase == Adding || c.phase == Held):
 		n.tell(Warning, c.cfg.Name, "the addresses cannot be put on", ev.Err.Error())
-		c.let(n, now, ev.Err.Error(), false)
+		c.fails(now, "the addresses cannot be put on", ev.Err)
+		c.to = n.successor(now, c)
+		c.let(n, now, ev.Err.Error())
 	case ev.On && c.phase == Adding:
 		c.enter(Held, now)
 		n.tell(Info, c.cfg.Name, "holding", c.verdict.Why)
@@ -441,60 +453,4 @@ func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
 			n.tell(Warning, c.cfg.Name, "the addresses cannot be taken off", ev.Err.Error())
 		}
 	}
-}
-
-func (n *Node) guardsDone(now time.Time, c *claim, ev GuardsDone) {
-	g := &c.guards
-	if ev.Always {
-		g = &c.always
-	}
-	if text := g.done(now, ev); text != "" {
-		n.tell(Warning, c.cfg.Name, text, ev.Err.Error())
-	}
-}
-
-// deadlines adds when the claim itself wants to be looked at again.
-func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
-	if now.Before(c.fenced) {
-		d.add(c.fenced)
-	}
-	d.add(c.guards.due())
-	d.add(c.always.due())
-	c.link.deadlines(c, now, d)
-	switch c.phase {
-	case Idle:
-		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
-			d.add(now.Add(askEvery))
-		}
-		if n.lease != nil {
-			if s := n.lease.Standing(now, c.cfg.Name); s.State == witness.Waiting {
-				d.add(s.At)
-			}
-		}
-	case Held:
-		d.add(c.extend)
-		d.add(c.verdict.Until)
-		if c.guards.state == guardsOff && c.cfg.Guarded {
-			d.add(later(c.guardsAt, c.guards.retry))
-		}
-		if c.ballot != nil {
-			d.add(now.Add(n.cfg.Timing.Renew))
-		}
-	case Storing, Adding:
-		d.add(c.verdict.Until)
-	case Leaving:
-		d.add(c.retry)
-	case Releasing:
-		if n.lease != nil {
-			_, until, _ := n.lease.Permission(c.cfg.Name)
-			d.add(until)
-		}
-	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

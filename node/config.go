@@ -73,8 +73,11 @@ const (
 	askEvery = 200 * time.Millisecond
 	// offerFor is how long the word of a peer that it has let go counts as an offer.
 	offerFor = 2 * time.Second
-	// retryEvery is how often a failed effect (address, token, guard) is tried again.
+	// retryEvery is how often a failed letting go (address, guard) is tried again.
 	retryEvery = time.Second
+	// brokenFor is how long a claim is left to others after an effect of taking or holding
+	// it has failed here.
+	brokenFor = 10 * time.Second
 	// extendEvery is how often the lifetime of held addresses is extended.
 	extendEvery = time.Second
 )

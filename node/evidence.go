@@ -26,7 +26,7 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 	if n.lease != nil {
 		in.Lease = n.leaseEvidence(now, c)
 	}
-	if c.ballot != nil {
+	if c.ballot != nil && n.promises != nil { // not before the start
 		in.Promised = c.ballot.Until()
 		in.PromiseTo = n.promises.To(now, c.cfg.Name)
 	}
@@ -72,6 +72,9 @@ func (n *Node) barred(now time.Time, c *claim) string {
 			return in.fault
 		}
 	}
+	if now.Before(c.brokenTo) {
+		return c.broken
+	}
 	return ""
 }
 
@@ -115,29 +118,34 @@ func (n *Node) expired(now time.Time, c *claim) bool {
 	return n.lease == nil || !n.leased(now, c)
 }
 
-// peerEvidence is what one peer says, or is said, about the claim.
+// peerEvidence is what one peer says, or is said, about the claim: its latest report, or
+// its answer if that is newer.
 func (n *Node) peerEvidence(now time.Time, c *claim, p *peer) arbiter.Peer {
 	e := arbiter.Peer{Name: p.name, Path: p.path}
-	if !p.seen.IsZero() {
-		e.Age = now.Sub(p.seen)
+	cr, ok := p.report.Claim(c.cfg.Name)
+	seen, left, holds := p.seen, p.report.Leaving, ok && cr.Holds
+	if a := c.answers[p.name]; a.at.After(seen) {
+		seen, left, holds, e.Path = a.at, false, a.yes, a.path
 	}
-	fresh := !p.seen.IsZero() && e.Age <= n.fresh && !p.report.Leaving
+	if !seen.IsZero() {
+		e.Age = now.Sub(seen)
+	}
+	fresh := !seen.IsZero() && e.Age <= n.fresh && !left
 	asked := !c.consults.IsZero() && now.Sub(c.consults) > askFor
 	switch {
 	case fresh, p.alive == arbiter.Yes && !asked:
 		e.Alive = arbiter.Yes
-	case p.report.Leaving, p.alive == arbiter.No, asked:
+	case left, p.alive == arbiter.No, asked:
 		e.Alive = arbiter.No
 	}
-	cr, ok := p.report.Claim(c.cfg.Name)
 	if ok {
 		e.Token, e.Priority, e.Address = cr.Token, cr.Priority, cr.Address
 		c.known = max(c.known, cr.Token)
 	}
 	switch {
-	case p.report.Leaving:
+	case left:
 		e.Holds = arbiter.No
-	case fresh && ok && cr.Holds:
+	case fresh && holds:
 		e.Holds = arbiter.Yes
 	case fresh:
 		e.Holds = arbiter.No
@@ -172,11 +180,16 @@ func (n *Node) want(now time.Time, c *claim, lease arbiter.Lease) arbiter.Want {
 // has not renewed its lease for as long as a candidate has to wait. Then the rest of
 // VRRP's timers would be an outage for nothing.
 func (n *Node) offeredBy(now time.Time, c *claim, lease arbiter.Lease) bool {
-	if !c.offered.IsZero() && now.Sub(c.offered) < offerFor {
+	if c.offeredNow(now) {
 		return true
 	}
 	return lease.State == arbiter.LeaseFree && lease.Holder != "" && lease.Holder != n.cfg.Name ||
 		lease.State == arbiter.LeaseMine
+}
+
+// offeredNow reports whether a peer has said lately that it has let go, for this node to take.
+func (c *claim) offeredNow(now time.Time) bool {
+	return !c.offered.IsZero() && now.Sub(c.offered) < offerFor
 }
 
 // priority is the claim's effective priority: its weakest instance's.

@@ -3,6 +3,9 @@ package node
 import (
 	"fmt"
 	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/witness"
 )
 
 // guardState is how far guarded services are on their way up or down.
@@ -84,4 +87,63 @@ func (g *guards) due() time.Time {
 		return g.retry
 	}
 	return time.Time{}
+}
+
+// settleGuards starts and stops the guarded services as the claim's phase wants it.
+func (n *Node) settleGuards(now time.Time, c *claim) {
+	if c.cfg.Guarded {
+		// Once started they stay: the word that let them start early may age meanwhile.
+		run := c.phase == Held && (c.guards.state != guardsOff || n.guardsMayStart(now, c))
+		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token}, run, c.forced)
+	}
+	if c.cfg.GuardedAlways {
+		run := !now.Before(c.fenced)
+		c.always.steer(n, now, StartGuards{Claim: c.cfg.Name, Always: true, Token: c.token}, run, true)
+	}
+}
+
+// waitForGuards sets when the guards may start. A holder that let go in order has
+// stopped them before; of one that ran out of permission nobody knows, so it gets the
+// time its guards need at the most, unless it says itself that they are off. Who has
+// promised holds nothing, and its guards are off: promises of all others leave no one,
+// those of a majority leave somebody unknown.
+func (c *claim) waitForGuards(n *Node, now time.Time) {
+	c.guardsAt, c.former = now, ""
+	switch {
+	case !c.cfg.Guarded:
+		return
+	case n.lease != nil && n.leased(now, c):
+		if c.former = n.lease.TakenFrom(c.cfg.Name); c.former == "" {
+			return
+		}
+	case n.cfg.Mode != arbiter.ModeQuorum || c.offeredNow(now):
+		return
+	}
+	c.guardsAt = now.Add(witness.WaitFor(c.cfg.GuardLimit, 0))
+}
+
+// guardsMayStart reports whether no other node can be running them.
+func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
+	if !now.Before(c.guardsAt) {
+		return true
+	}
+	for _, name := range n.cfg.Peers {
+		p := n.peers[name]
+		cr, ok := p.report.Claim(c.cfg.Name)
+		said := ok && now.Sub(p.seen) <= n.fresh && p.seen.After(c.since) && !cr.Holds && !cr.Guards
+		if !said && (c.former == "" || c.former == name) {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) guardsDone(now time.Time, c *claim, ev GuardsDone) {
+	g := &c.guards
+	if ev.Always {
+		g = &c.always
+	}
+	if text := g.done(now, ev); text != "" {
+		n.tell(Warning, c.cfg.Name, text, ev.Err.Error())
+	}
 }

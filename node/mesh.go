@@ -16,7 +16,7 @@ type peer struct {
 	witness bool // a mesh witness: votes, holds nothing
 	alive   arbiter.Tri
 	report  arbiter.Report
-	seen    time.Time // when the latest report, or an answer, came
+	seen    time.Time // when the latest report came, or its word that it has let go
 	path    arbiter.Path
 	direct  time.Time // when it was last heard without a relay
 	left    time.Time // it left while the witness was silent: then; zero: it did not, or is back
@@ -85,6 +85,7 @@ func (n *Node) askHolders(now time.Time, c *claim) {
 		n.emit(AskReference{})
 	}
 	id := n.newRequest()
+	c.question = id
 	for _, name := range n.cfg.Peers {
 		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestHolds, To: name, Claim: c.cfg.Name})
 	}
@@ -134,7 +135,6 @@ func (n *Node) askHandover(now time.Time, c *claim) {
 		return
 	}
 	c.handover = now
-	n.tell(Info, c.cfg.Name, "asking for a handover", c.verdict.Why)
 	n.question(arbiter.Request{
 		ID: n.newRequest(), Kind: arbiter.RequestHandover, To: c.verdict.Peer,
 		Claim: c.cfg.Name, Priority: c.priority(),
@@ -210,7 +210,7 @@ func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string)
 		return fmt.Sprintf("priority %d is not higher than %d", r.Priority, c.priority())
 	}
 	c.to = r.From
-	c.let(n, now, fmt.Sprintf("handed over to %s, whose priority %d is higher", r.From, r.Priority), false)
+	c.let(n, now, fmt.Sprintf("handed over to %s, whose priority %d is higher", r.From, r.Priority))
 	return ""
 }
 
@@ -224,7 +224,9 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 		}
 	}
 	p.seen = now
-	c.offered = now
+	if r.For == "" || r.For == n.cfg.Name {
+		c.offered = now
+	}
 	if n.promises != nil {
 		n.promises.Release(r)
 	}
@@ -246,6 +248,9 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 	p.owed = false // it has heard this node, so it counts on its absence no longer
 	if c.ballot != nil {
 		c.ballot.Answered(a)
+	}
+	if a.ID == c.question {
+		c.answers[p.name] = answer{a.Yes, now, path}
 	}
 	if path.Via == "" {
 		p.direct = now

@@ -17,6 +17,7 @@ type Node struct {
 	fresh       time.Duration // how long a peer's word counts
 	started     time.Time
 	stopping    bool
+	stopBy      time.Time // until then a take that is under way at the witness is waited for
 	stopped     bool
 	leaving     leaving
 	toldSilent  arbiter.Tri // whether the operator was told that the witness is silent
@@ -115,7 +116,10 @@ func (n *Node) apply(now time.Time, ev Event) {
 			}
 		}
 	case Stop:
-		n.stopping = true
+		if n.stopping {
+			return
+		}
+		n.stopping, n.stopBy = true, now.Add(n.cfg.Timing.Renew)
 		n.tell(Info, "", "stopping in order", "every claim held is handed over")
 	case Handover:
 		text, err := n.handoverTo(now, ev)
@@ -231,7 +235,7 @@ func (n *Node) changed(now time.Time, in *instance, a vrrp.Changed) {
 	c := in.claim
 	if a.From == vrrp.StateMaster && c.phase == Held {
 		// The RFC's rule: a master that outranks this one was heard, or the instance failed.
-		c.let(n, now, a.Why, false)
+		c.let(n, now, a.Why)
 	}
 	if n.stopping != (a.To == vrrp.StateInit) {
 		// An orderly stop is told as STOP alone, not as the BACKUP on the way; and an
@@ -254,8 +258,10 @@ func (n *Node) challenged(now time.Time, in *instance, a vrrp.Challenged) {
 	if now.Sub(c.asked) < retryEvery {
 		return
 	}
-	n.tell(Warning, in.name(), "an advert of a higher priority was heard; it alone takes nothing",
-		fmt.Sprintf("from %v, priority %d; asking the peers", a.Source, a.Packet.Priority))
+	if from := fmt.Sprintf("from %v, priority %d", a.Source, a.Packet.Priority); from != c.dared {
+		n.tell(Warning, in.name(), "an advert of a higher priority was heard; it alone takes nothing", from+"; asking the peers")
+		c.dared = from
+	}
 	c.consult(n, now)
 }
 
@@ -296,13 +302,19 @@ func (n *Node) tellWitness(now time.Time) {
 	n.tell(Warning, "", "the witness is silent", why)
 }
 
+// owed reports whether the witness may be about to have this node as the claim's holder,
+// or still has: without a release the others would wait in vain.
+func (n *Node) owed(now time.Time, c *claim) bool {
+	return n.lease != nil && now.Before(n.stopBy) && (n.lease.Unsettled(c.cfg.Name) || n.lease.Releasing(c.cfg.Name))
+}
+
 // finishStop ends the node once nothing is held any more.
 func (n *Node) finishStop(now time.Time) {
 	if !n.stopping || n.stopped {
 		return
 	}
 	for _, c := range n.claims {
-		if c.phase != Idle {
+		if c.phase != Idle || n.owed(now, c) {
 			return
 		}
 	}
@@ -316,42 +328,6 @@ func (n *Node) finishStop(now time.Time) {
 	n.nextReport = now
 	n.publish(now)
 	n.emit(Stopped{})
-}
-
-// Deadline returns when the next Tick is due; zero: only events matter.
-func (n *Node) Deadline(now time.Time) time.Time {
-	if n.stopped {
-		return time.Time{}
-	}
-	var d earliest
-	for _, in := range n.instances() {
-		d.add(in.machine.Deadline())
-	}
-	for _, c := range n.claims {
-		c.deadlines(n, now, &d)
-	}
-	if n.lease != nil {
-		d.add(n.lease.Deadline(now))
-	}
-	if len(n.peers) > 0 {
-		d.add(n.nextReport)
-	}
-	if n.owing() != "" {
-		d.add(now.Add(askEvery))
-	}
-	if now.Before(n.quiet) {
-		d.add(n.quiet)
-	}
-	return d.at
-}
-
-// earliest is the earliest of several instants; a zero one does not count.
-type earliest struct{ at time.Time }
-
-func (e *earliest) add(t time.Time) {
-	if !t.IsZero() && (e.at.IsZero() || t.Before(e.at)) {
-		e.at = t
-	}
 }
 
 func (n *Node) emit(a Action) { n.out = append(n.out, a) }
@@ -385,7 +361,7 @@ func (n *Node) instance(name string) *instance {
 
 // reconfigure notes the new claims; replaceClaims brings them in as the old ones let go.
 func (n *Node) reconfigure(claims []ClaimConfig) {
-	n.pending = claims
+	n.pending = append([]ClaimConfig{}, claims...) // also none at all is something to bring in
 	for name, c := range n.claims {
 		i := slices.IndexFunc(claims, func(p ClaimConfig) bool { return p.Name == name })
 		c.leaving = i < 0 || !c.cfg.Same(claims[i])

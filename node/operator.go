@@ -33,7 +33,7 @@ func (n *Node) handoverTo(now time.Time, ev Handover) (text string, err error) {
 		return "", fmt.Errorf("no other node is ready to take %s: `solovip status` shows what each one says", ev.Claim)
 	}
 	c.to, c.yielded = to, true
-	c.let(n, now, "an operator hands it over", false)
+	c.let(n, now, "an operator hands it over")
 	if to == "" {
 		return fmt.Sprintf("letting go of %s: whoever hears that first takes it", ev.Claim), nil
 	}

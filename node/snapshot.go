@@ -301,5 +301,5 @@ func (c *claim) patience() time.Duration {
 	for _, in := range c.instances {
 		longest = max(longest, in.machine.MasterDownInterval())
 	}
-	return longest
+	return longest.Round(time.Millisecond)
 }

@@ -35,6 +35,7 @@ type Lease struct {
 	beat    uint64
 	until   time.Time // the end of the last renewal that was seen to succeed
 	held    map[string]arbiter.Token
+	used    map[string]bool   // something of the claim may be on this node, whatever the records say
 	former  map[string]grant  // held by a witness that was replaced: to be asserted at the new one
 	from    map[string]string // who a claim was last taken from without a release
 	wishes  map[string]wish
@@ -102,6 +103,7 @@ func NewLease(cfg Config) *Lease {
 		nodes:  map[string]seenNode{},
 		claims: map[string]seenClaim{},
 		held:   map[string]arbiter.Token{},
+		used:   map[string]bool{},
 		former: map[string]grant{},
 		from:   map[string]string{},
 		wishes: map[string]wish{},
@@ -114,10 +116,15 @@ func (l *Lease) Take(claim string, floor arbiter.Token) {
 	l.wishes[claim] = wish{take: true, floor: floor}
 }
 
+// Use says that something of the claim may be on this node from now on, by whatever
+// permission. Until Release nothing tells the others that it is free.
+func (l *Lease) Use(claim string) { l.used[claim] = true }
+
 // Release gives the claim back as a tombstone in favour of the node to, or of anyone
 // if empty. The caller has let go of it and has verified that.
 func (l *Lease) Release(claim, to string) {
 	delete(l.former, claim)
+	delete(l.used, claim)
 	if _, held := l.held[claim]; held {
 		delete(l.held, claim) // the permission ends here, whatever becomes of the record
 		l.wishes[claim] = wish{to: to}

@@ -316,12 +316,16 @@ func (h *host) act() {
 		switch {
 		case serves && !permitted:
 			h.stop(claim, "no permission")
+			if h.w.chance(2) {
+				h.lease.Release(claim, "")
+			}
 		case serves:
 			s.end = until.Add(h.w.late)
 			h.serving[claim] = s
 		case permitted && h.wants[claim]:
 			h.w.note("%s serves %s with token %d until %v", h.name, claim, token, until.Sub(h.offset))
 			h.known = max(h.known, token)
+			h.lease.Use(claim)
 			h.serving[claim] = service{token, until.Add(h.w.late), h.w.now}
 		case permitted:
 			h.lease.Release(claim, "")

@@ -218,6 +218,25 @@ func TestReplacedStoreNamesOneThatHoldsNothing(t *testing.T) {
 	b.holds("n2", "web")
 }
 
+// TestUsedClaimIsNoOrphan: somebody deletes the claim's record while its holder cannot
+// let go, and then a take that was late puts it back. As long as something of the claim
+// may be on the node, that is not given to others.
+func TestUsedClaimIsNoOrphan(t *testing.T) {
+	b := newBench(t, "n1", "n2")
+	b.take("n1", "web")
+	b.leases["n1"].Use("web")
+	b.store.removeClaim("web")
+	b.pass(b.timing.Renew, "n1")
+	b.holdsNot("n1", "web")
+	b.store.Revision++
+	b.store.write(witness.ClaimKey("web"), witness.ClaimRecord{Claim: "web", Holder: "n1", Incarnation: 1, Token: 1})
+	b.pass(b.timing.Wait, "n1")
+	b.record("web", "n1 1")
+	b.leases["n1"].Release("web", "")
+	b.pass(b.timing.Renew, "n1")
+	b.record("web", "n1 1 released")
+}
+
 // TestSwapMeantForAnotherStore: a take that was built on the old records and is carried
 // out by the new store, because by chance they agree there, permits nothing.
 func TestSwapMeantForAnotherStore(t *testing.T) {

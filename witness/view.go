@@ -195,9 +195,8 @@ func (l *Lease) settle(now time.Time) {
 	for _, claim := range slices.Sorted(maps.Keys(l.claims)) {
 		r := l.claims[claim].Record
 		_, held := l.held[claim]
-		_, former := l.former[claim]
 		_, wished := l.wishes[claim]
-		if r.Holder == l.cfg.Node && !r.Released && !held && !former && !wished && !l.Unsettled(claim) {
+		if r.Holder == l.cfg.Node && !r.Released && !held && !l.used[claim] && !wished && !l.Unsettled(claim) {
 			// A take that nobody waits for any more, or one by a former start of this daemon,
 			// which cleaned up behind it: nobody holds this.
 			l.wishes[claim] = wish{}

@@ -1,0 +1,489 @@
+package node
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+	"github.com/solovip/solovip/witness"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testdata")
+
+// TestScripts runs the stories in testdata/*.txt. A story is a list of steps: commands,
+// one a line, then "----", then all that node n1 did, each line with the time in seconds
+// since the story began. What repeats unchanged within a step is shown once, and plain
+// renewals at the witness not at all. Lines that begin with # are comments.
+//
+//	node KEY=VALUE...          a new node n1; see setting
+//	start | stop | run D       run lets time pass, with a tick at each deadline
+//	freeze D                   time passes, and the node sees nothing of it
+//	peer NAME KEY=VALUE...     from now on that peer says so in the mesh; see peer
+//	advert NAME PRIORITY       from now on it sends adverts; 0 says goodbye, off just ends
+//	lease NAME WORD [CLAIM]    its lease: on, off, take CLAIM, release CLAIM [TO]
+//	ask NAME WORD CLAIM [N]    it asks n1: holds, promise, handover (with priority N), released
+//	                           (N is anything; a name after it: in favour of that node)
+//	witness up | down | wipe
+//	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference
+//	script NAME up | down, link NAME up | down
+//	reload KEY=VALUE...        with other settings; `reload without NAME` takes a claim away
+//	handover CLAIM [TO], standby on | off   an operator's commands
+//	show                       phase, verdict and guards of each claim
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts in testdata: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := runScript(string(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == string(data) {
+				return
+			}
+			if !*rewrite {
+				t.Errorf("%s: the trace differs; run go test ./node -run TestScripts -rewrite and read the diff.\ngot:\n%s", file, got)
+				return
+			}
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// runScript returns the script with the traces that its commands produce.
+func runScript(text string) (string, error) {
+	var s scriptRun
+	var out strings.Builder
+	inTrace, begun, comment := false, false, false
+	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line + "\n")
+			comment = true
+		case line == "----":
+			out.WriteString("----\n" + s.text.String())
+			s.text.Reset()
+			s.shown = nil
+			inTrace = true
+		case line == "":
+			if inTrace || !begun || comment {
+				out.WriteString("\n")
+			}
+			inTrace, comment = false, false
+		case inTrace: // the old trace
+		default:
+			begun = true
+			out.WriteString(line + "\n")
+			if err := s.command(line); err != nil {
+				return "", fmt.Errorf("line %d: %s: %w", i+1, line, err)
+			}
+			if s.w.problem != "" {
+				return "", fmt.Errorf("line %d: %s: %s\n%s", i+1, line, s.w.problem, s.text.String())
+			}
+		}
+	}
+	if s.text.Len() > 0 {
+		return "", errors.New("the last commands have no ----")
+	}
+	return out.String(), nil
+}
+
+type scriptRun struct {
+	w     *world
+	text  strings.Builder
+	shown map[string]bool // of this step
+	said  string          // in the mesh
+}
+
+// line takes an action in words.
+func (s *scriptRun) line(text string) {
+	key, _, _ := strings.Cut(text, " until ")
+	if strings.HasPrefix(text, said) {
+		if text == s.said {
+			return
+		}
+		s.said = text
+	}
+	if text == "" || s.shown[key] && repeats(key) {
+		return
+	}
+	if s.shown == nil {
+		s.shown = map[string]bool{}
+	}
+	s.shown[key] = true
+	if strings.HasSuffix(key, ": shut gate") {
+		clear(s.shown) // what comes again after that is news
+	}
+	fmt.Fprintf(&s.text, "%7.3f %s\n", seconds(s.w.now), text)
+}
+
+// said begins the line about a report to the mesh.
+const said = "say in the mesh: "
+
+// repeats reports whether an action is one that comes again and again.
+func repeats(text string) bool {
+	for _, part := range []string{": advert,", ": arm gate", ": addresses on", ": ask "} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scriptRun) command(line string) error {
+	words := strings.Fields(line)
+	if words[0] == "node" {
+		cfg := defaultConfig()
+		if err := settings(&cfg, words[1:]); err != nil {
+			return err
+		}
+		var err error
+		if s.w, err = newWorld(cfg); err != nil {
+			return err
+		}
+		s.w.trace = s.line
+		return nil
+	}
+	if s.w == nil {
+		return errors.New("no node yet")
+	}
+	arg := func(i int) string {
+		if i < len(words) {
+			return words[i]
+		}
+		return ""
+	}
+	w := s.w
+	switch words[0] {
+	case "start":
+		w.step(Start{})
+	case "stop":
+		w.step(Stop{})
+	case "run", "freeze":
+		d, err := time.ParseDuration(arg(1))
+		if err != nil {
+			return err
+		}
+		if words[0] == "freeze" {
+			w.now = w.now.Add(d)
+			return nil
+		}
+		w.run(w.now.Add(d))
+	case "witness":
+		return s.witness(arg(1))
+	case "fail":
+		w.fails[arg(1)] = strings.Join(words[2:], " ")
+	case "slow":
+		d, err := time.ParseDuration(arg(2))
+		w.slow[arg(1)] = d
+		return err
+	case "works":
+		delete(w.fails, arg(1))
+		delete(w.slow, arg(1))
+	case "script":
+		w.step(Script{Name: arg(1), Up: arg(2) == "up"})
+	case "link":
+		w.step(Link{Interface: arg(1), Up: arg(2) == "up"})
+	case "handover":
+		w.step(Handover{Claim: arg(1), To: arg(2)})
+	case "standby":
+		w.step(Standby{On: arg(1) == "on"})
+	case "reload":
+		return s.reload(words[1:])
+	case "show":
+		s.show()
+	case "peer", "advert", "lease", "ask":
+		p := w.peers[arg(1)]
+		if p == nil {
+			return errors.New("no such peer")
+		}
+		return s.peerCommand(p, words[0], words[2:])
+	default:
+		return errors.New("unknown command")
+	}
+	return nil
+}
+
+func (s *scriptRun) witness(word string) error {
+	w := s.w
+	switch word {
+	case "up", "down":
+		w.up = word == "up"
+		w.watch()
+	case "wipe":
+		w.store.wipe(w.store.id + 1)
+	default:
+		return errors.New("unknown state")
+	}
+	return nil
+}
+
+// reload changes the claims that the node was made with.
+func (s *scriptRun) reload(words []string) error {
+	cfg := s.w.cfg
+	if len(words) == 2 && words[0] == "without" {
+		var kept []ClaimConfig
+		for _, c := range cfg.Claims {
+			if c.Name != words[1] {
+				kept = append(kept, c)
+			}
+		}
+		cfg.Claims = kept
+	} else if err := settings(&cfg, words); err != nil {
+		return err
+	}
+	s.w.cfg = cfg
+	s.w.step(Reconfigure{Claims: cfg.Claims})
+	return nil
+}
+
+func (s *scriptRun) show() {
+	for _, name := range s.w.node.claimNames() {
+		c := s.w.node.claims[name]
+		fmt.Fprintf(&s.text, "%7.3f = %s: %v, %v, %s: %s\n", seconds(s.w.now), name, c.phase, c.state(), c.guards.state, c.verdict.Why)
+	}
+}
+
+func (s *scriptRun) peerCommand(p *peerSim, command string, words []string) error {
+	w := s.w
+	word, rest := "", []string(nil)
+	if len(words) > 0 {
+		word, rest = words[0], words[1:]
+	}
+	claim := ""
+	if len(rest) > 0 {
+		claim = rest[0]
+	}
+	switch command {
+	case "peer":
+		return s.peer(p, words)
+	case "advert":
+		n, err := strconv.ParseUint(word, 10, 8)
+		switch {
+		case word == "off":
+			p.priority = 0
+		case err != nil:
+			return err
+		case n == 0:
+			p.priority = 0
+			w.hear(p, 0)
+		default:
+			w.advertise(p, uint8(n))
+		}
+	case "lease":
+		switch word {
+		case "on":
+			p.leasing = true
+		case "off":
+			p.leasing = false
+		case "take":
+			p.lease.Take(claim, 0)
+		case "release":
+			to := ""
+			if len(rest) > 1 {
+				to = rest[1]
+			}
+			p.lease.Release(claim, to)
+		default:
+			return errors.New("unknown word")
+		}
+		w.serve(p)
+	case "ask":
+		kind, ok := map[string]arbiter.RequestKind{
+			"holds": arbiter.RequestHolds, "promise": arbiter.RequestPromise, "handover": arbiter.RequestHandover, "released": arbiter.RequestReleased,
+		}[word]
+		if !ok {
+			return errors.New("unknown question")
+		}
+		r := arbiter.Request{ID: uint64(w.order) + 1, Kind: kind, From: p.name, To: "n1", Claim: claim}
+		if len(rest) > 1 {
+			n, err := strconv.ParseUint(rest[1], 10, 8)
+			if err != nil {
+				return err
+			}
+			r.Priority = uint8(n)
+		}
+		if len(rest) > 2 {
+			r.For = rest[2]
+		}
+		w.order++
+		w.step(PeerAsked{Request: r})
+	}
+	return nil
+}
+
+// peer sets what a peer says: silent; mute (answers only); alive, dead (to the mesh); leaving, left; via=NAME;
+// promises=yes|no|nothing; and of claim=NAME (VI_1): state, holds, guards, token, priority, barred.
+func (s *scriptRun) peer(p *peerSim, words []string) error {
+	name := s.w.cfg.Claims[0].Name
+	for _, word := range words {
+		key, value, given := strings.Cut(word, "=")
+		is := value != "no"
+		n, _ := strconv.ParseUint(value, 10, 64)
+		switch key {
+		case "silent", "mute": // mute: it still answers
+			p.reports, p.answers = false, key == "mute"
+			return nil
+		case "alive", "dead":
+			s.w.step(PeerAlive{Name: p.name, Alive: key == "alive"})
+			return nil
+		case "restarted":
+			p.report = arbiter.Report{Node: p.name, Incarnation: p.report.Incarnation + 1, Mode: p.report.Mode}
+		case "leaving":
+			p.report.Leaving = is
+		case "left":
+			p.report.Leaving, p.report.Left = is, is
+		case "via":
+			p.via = value
+		case "promises":
+			p.promises = value
+		case "claim":
+			name = value
+		case "state":
+			p.claim(name).State = value
+		case "holds":
+			p.claim(name).Holds = is
+		case "guards":
+			p.claim(name).Guards = is
+		case "token":
+			p.claim(name).Token = arbiter.Token(n)
+		case "priority":
+			p.claim(name).Priority = uint8(n)
+		case "barred":
+			p.claim(name).Barred = value
+		default:
+			return fmt.Errorf("unknown key %q (%t)", key, given)
+		}
+	}
+	if !p.report.Witness {
+		p.claim(name)
+	}
+	s.w.say(p)
+	return nil
+}
+
+// defaultConfig is node n1 in plain VRRP with one instance of priority 150.
+func defaultConfig() Config {
+	return Config{
+		Name: "n1", Incarnation: 100, Mode: arbiter.ModeVRRP, Timing: witness.Auto(time.Second, 3), ClearAfter: 30 * time.Second,
+		Claims: []ClaimConfig{{Name: "VI_1", GuardLimit: 2 * time.Second, Instances: []InstanceConfig{testInstance("VI_1", 51)}}},
+	}
+}
+
+func testInstance(name string, vrid vrrp.VRID) InstanceConfig {
+	addr := netip.MustParseAddr("10.0.0.11")
+	return InstanceConfig{Address: addr, VRRP: vrrp.Config{
+		Name: name, VRID: vrid, Version: vrrp.V3, Priority: 150, AdvertInterval: time.Second, Preempt: true,
+		Source: addr, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, 100 + byte(vrid-51)})}, DownAdverts: 3,
+		GARP: vrrp.GARP{Repeat: 5},
+	}}
+}
+
+// settings changes a configuration by words like keepalived's.
+func settings(cfg *Config, words []string) error {
+	for _, word := range words {
+		key, value, _ := strings.Cut(word, "=")
+		if err := setting(cfg, key, value); err != nil {
+			return fmt.Errorf("%s: %w", word, err)
+		}
+	}
+	return nil
+}
+
+func setting(cfg *Config, key, value string) error {
+	modes := map[string]arbiter.Mode{"vrrp": arbiter.ModeVRRP, "veto": arbiter.ModeVeto, "quorum": arbiter.ModeQuorum, "lease": arbiter.ModeLease}
+	var err error
+	duration := func(d *time.Duration) { *d, err = time.ParseDuration(value) }
+	each := func(change func(*InstanceConfig)) {
+		for i := range cfg.Claims {
+			cfg.Claims[i].Instances = append([]InstanceConfig(nil), cfg.Claims[i].Instances...)
+			for j := range cfg.Claims[i].Instances {
+				change(&cfg.Claims[i].Instances[j])
+			}
+		}
+	}
+	claims := func(change func(*ClaimConfig)) {
+		cfg.Claims = append([]ClaimConfig(nil), cfg.Claims...)
+		for i := range cfg.Claims {
+			change(&cfg.Claims[i])
+		}
+	}
+	track := func() Track {
+		name, weight, _ := strings.Cut(value, ":")
+		t := Track{Name: name}
+		if weight != "" {
+			t.Weight, err = strconv.Atoi(weight)
+		}
+		return t
+	}
+	switch key {
+	case "mode":
+		cfg.Mode = modes[value]
+	case "peers":
+		cfg.Peers = strings.Split(value, ",")
+	case "witnesses":
+		cfg.Witnesses = strings.Split(value, ",")
+	case "isolation":
+		if value == "claim" {
+			cfg.Isolation = arbiter.IsolationClaim
+		}
+	case "reference":
+		cfg.Reference = true
+	case "clear_after":
+		duration(&cfg.ClearAfter)
+	case "left":
+		cfg.Left = true
+	case "standby":
+		cfg.Standby = true
+	case "priority":
+		n, perr := strconv.ParseUint(value, 10, 8)
+		err = perr
+		each(func(in *InstanceConfig) { in.VRRP.Priority = uint8(n) })
+	case "nopreempt":
+		each(func(in *InstanceConfig) { in.VRRP.Preempt = false })
+	case "guarded":
+		claims(func(c *ClaimConfig) { c.Guarded = true })
+	case "always":
+		claims(func(c *ClaimConfig) { c.GuardedAlways = true })
+	case "limit":
+		claims(func(c *ClaimConfig) { duration(&c.GuardLimit) })
+	case "token":
+		n, perr := strconv.ParseUint(value, 10, 64)
+		err = perr
+		claims(func(c *ClaimConfig) { c.Token = arbiter.Token(n) })
+	case "script":
+		each(func(in *InstanceConfig) { in.Scripts = append(in.Scripts, track()) })
+	case "interface":
+		each(func(in *InstanceConfig) { in.Interfaces = append(in.Interfaces, track()) })
+	case "version":
+		claims(func(c *ClaimConfig) { c.Version = value })
+	case "group": // one claim of that name with two instances
+		c := cfg.Claims[0]
+		c.Name, c.Group, c.Instances = value, true, []InstanceConfig{c.Instances[0], testInstance("VI_2", 52)}
+		cfg.Claims = []ClaimConfig{c}
+	case "second": // another claim of one instance
+		c := cfg.Claims[0]
+		c.Name, c.Instances = "VI_2", []InstanceConfig{testInstance("VI_2", 52)}
+		cfg.Claims = append(append([]ClaimConfig(nil), cfg.Claims...), c)
+	default:
+		err = errors.New("unknown key")
+	}
+	return err
+}
