@@ -44,6 +44,7 @@ const (
 	Ready  Kind = "ready"  // from here on, silence counts
 	Fault  Kind = "fault"  // the lab broke something
 	Heal   Kind = "heal"   // the lab mended something
+	Order  Kind = "order"  // an operator's command, or a daemon told to stop
 	Met    Kind = "met"    // an awaited event came
 	Missed Kind = "missed" // an awaited event did not come in time
 	Notice Kind = "notice" // worth knowing: an announcement, a process that ended

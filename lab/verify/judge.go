@@ -16,13 +16,17 @@ type Expect struct {
 	// to split has to show it: then the lab is known to see it.
 	TwoAtLeast time.Duration `json:"two_at_least_ns,omitempty"`
 	TwoAtMost  time.Duration `json:"two_at_most_ns,omitempty"`
-	// AddressMayStay leaves addresses that nobody can reach out of the count: a gate
-	// silences them, and only the client can tell.
-	AddressMayStay bool `json:"address_may_stay,omitempty"`
+	// SilentAddress is how long a second node's kernel may have the address while nobody
+	// can reach it there: a gate silences it, and only the client can tell. 0: not at all.
+	SilentAddress time.Duration `json:"silent_address_ns,omitempty"`
 	// TwoServices allows that two guarded services run at once; implied by TwoAtMost.
 	TwoServices bool `json:"two_services,omitempty"`
 
+	// NobodyAtLeast is asked of a system that is known to leave the VIP unanswered.
+	NobodyAtLeast time.Duration `json:"nobody_at_least_ns,omitempty"`
+
 	Nobody   time.Duration `json:"nobody_ns,omitempty"`   // longest time in sum without an ARP answer; 0: any
+	Gap      time.Duration `json:"gap_ns,omitempty"`      // longest unbroken time without an ARP answer; 0: any
 	Unserved time.Duration `json:"unserved_ns,omitempty"` // the same without an answer of a service; 0: any
 	Takeover time.Duration `json:"takeover_ns,omitempty"` // longest time from the first fault to another holder; 0: any
 	Serving  time.Duration `json:"serving_ns,omitempty"`  // the same to an answer of its service; 0: any
@@ -40,6 +44,8 @@ type Verdict struct {
 	Inconclusive bool `json:"inconclusive,omitempty"`
 	// Split says that the system was expected to have two holders, and had.
 	Split bool `json:"split,omitempty"`
+	// Lost says that the system was expected to leave the VIP unanswered, and did.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Pass reports whether the run has shown all that was expected.
@@ -48,10 +54,14 @@ func (v Verdict) Pass() bool { return len(v.Failures) == 0 }
 // Judge measures a history and compares it with what was expected.
 func Judge(h History, e Expect) Verdict {
 	f := Measure(h)
-	if e.AddressMayStay {
+	if e.SilentAddress > 0 && f.TwoAddressed <= e.SilentAddress {
 		f.TwoHolders = f.TwoAnswering
 	}
-	v := Verdict{Figures: f, Split: e.TwoAtLeast > 0 && f.TwoHolders >= e.TwoAtLeast}
+	v := Verdict{
+		Figures: f,
+		Split:   e.TwoAtLeast > 0 && f.TwoHolders >= e.TwoAtLeast,
+		Lost:    e.NobodyAtLeast > 0 && f.Nobody >= e.NobodyAtLeast,
+	}
 	fail := func(format string, args ...any) {
 		v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
 	}
@@ -76,12 +86,7 @@ func Judge(h History, e Expect) Verdict {
 	if f.TwoServing > 0 && e.TwoAtMost == 0 && !e.TwoServices {
 		fail("two guarded services ran for %d ms", f.TwoServing.Milliseconds())
 	}
-	if e.Nobody > 0 && f.Nobody > e.Nobody {
-		fail("nobody answered for %d ms, at most %d ms expected", f.Nobody.Milliseconds(), e.Nobody.Milliseconds())
-	}
-	if e.Unserved > 0 && f.Unserved > e.Unserved {
-		fail("no service answered for %d ms, at most %d ms expected", f.Unserved.Milliseconds(), e.Unserved.Milliseconds())
-	}
+	judgeSilence(f, e, fail)
 	judgeTakeover(f, e, fail)
 	if e.Stays && f.Changes > 0 {
 		fail("the holder changed %d times, it should have stayed", f.Changes)
@@ -90,6 +95,24 @@ func Judge(h History, e Expect) Verdict {
 		fail("holder at the end is %s, %s expected", f.Final, e.Holder)
 	}
 	return v
+}
+
+func judgeSilence(f Figures, e Expect, fail func(string, ...any)) {
+	for _, bound := range []struct {
+		what     string
+		is, most time.Duration
+	}{
+		{"nobody answered for %d ms, at most %d ms expected", f.Nobody, e.Nobody},
+		{"nobody answered for %d ms without a break, at most %d ms expected", f.Gap, e.Gap},
+		{"no service answered for %d ms, at most %d ms expected", f.Unserved, e.Unserved},
+	} {
+		if bound.most > 0 && bound.is > bound.most {
+			fail(bound.what, bound.is.Milliseconds(), bound.most.Milliseconds())
+		}
+	}
+	if f.Nobody < e.NobodyAtLeast {
+		fail("nobody answered for %d ms, at least %d ms expected", f.Nobody.Milliseconds(), e.NobodyAtLeast.Milliseconds())
+	}
 }
 
 func judgeTakeover(f Figures, e Expect, fail func(string, ...any)) {
@@ -127,6 +150,8 @@ func (v Verdict) String() string {
 		b.WriteString("FAIL (" + strings.Join(v.Failures, "; ") + ")")
 	case v.Split:
 		b.WriteString("SPLIT, as expected of it")
+	case v.Lost:
+		b.WriteString("LOST, as expected of it")
 	default:
 		b.WriteString("PASS")
 	}

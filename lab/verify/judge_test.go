@@ -42,6 +42,7 @@ func powerOff() History {
 func TestMeasure(t *testing.T) {
 	want := Figures{
 		Nobody:   2839 * ms,
+		Gap:      2839 * ms,
 		Unserved: 2897 * ms,
 		Takeovers: []Takeover{{
 			After: "power off n1", To: "n2",
@@ -79,7 +80,10 @@ func TestJudge(t *testing.T) {
 		}), Expect{}, "two holders for 101 ms"},
 		{"the same behind a gate", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4100 * ms})
-		}), Expect{AddressMayStay: true}, ""},
+		}), Expect{SilentAddress: 200 * ms}, ""},
+		{"the same for too long", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4300 * ms})
+		}), Expect{SilentAddress: 200 * ms}, "two holders for 301 ms"},
 		{"two services", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Service, "n1", 1000 * ms, 3881 * ms})
 		}), Expect{}, "two guarded services ran for 2 ms"},
@@ -87,6 +91,15 @@ func TestJudge(t *testing.T) {
 			h.Spans = append(h.Spans, Span{ARP, "n2", 100 * ms, 120 * ms})
 		}), Expect{}, "two holders for 21 ms"},
 		{"a demonstration that fails to split", powerOff(), Expect{TwoAtLeast: ms, TwoAtMost: time.Hour}, "at least 1 ms"},
+		{"an outage that is expected", powerOff(), Expect{NobodyAtLeast: 2800 * ms}, ""},
+		{"an outage that is expected and does not come", powerOff(), Expect{NobodyAtLeast: 2900 * ms}, "nobody answered for 2839 ms, at least 2900 ms"},
+		{"one gap too long", powerOff(), Expect{Gap: 2800 * ms}, "2839 ms without a break"},
+		{"two gaps, each short enough", with(func(h *History) {
+			h.Gaps = append(h.Gaps, Gap{ARP, 4000 * ms, 4100 * ms})
+		}), Expect{Gap: 2850 * ms}, ""},
+		{"two gaps, too long together", with(func(h *History) {
+			h.Gaps = append(h.Gaps, Gap{ARP, 4000 * ms, 4100 * ms})
+		}), Expect{Nobody: 2850 * ms}, "nobody answered for 2939 ms"},
 		{"too slow", powerOff(), Expect{Takeover: 2800 * ms}, "n2 answered after 2840 ms"},
 		{"service too slow", powerOff(), Expect{Serving: 2800 * ms}, "the service on n2 answered after 2900 ms"},
 		{"too long without anybody", powerOff(), Expect{Nobody: 2800 * ms}, "nobody answered for 2839 ms"},

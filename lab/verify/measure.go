@@ -16,9 +16,10 @@ type Figures struct {
 	TwoServing   time.Duration `json:"two_serving_ns"`   // two guarded services ran, reachable or not
 
 	Nobody   time.Duration `json:"nobody_ns"`   // no node answered ARP, since the run was ready
+	Gap      time.Duration `json:"gap_ns"`      // the longest unbroken part of that
 	Unserved time.Duration `json:"unserved_ns"` // no service answered, since the run was ready
 
-	Takeovers []Takeover `json:"takeovers"` // one for each fault or heal after which the holder changed
+	Takeovers []Takeover `json:"takeovers"` // one for each fault, heal or order after which the holder changed
 
 	Changes int           `json:"changes"`      // how often another node became holder, since the run was ready
 	Start   string        `json:"holder_start"` // who answered ARP when the run was ready
@@ -71,6 +72,11 @@ func Measure(h History) Figures {
 	if isReady {
 		f.Start = holders(h, ready-lookBack, ready)
 	}
+	for _, gap := range h.Gaps {
+		if gap.Source == ARP && gap.To > ready {
+			f.Gap = max(f.Gap, silence(h, ARP, max(gap.From, ready), gap.To))
+		}
+	}
 	f.Takeovers, f.Changes = takeovers(h, ready)
 	for _, gap := range h.Blind {
 		f.Blind = max(f.Blind, gap.To-gap.From)
@@ -84,7 +90,7 @@ func Measure(h History) Figures {
 }
 
 // takeovers follows who answers ARP from ready on, and lays each change of the holder
-// to the last fault or heal before it.
+// to the last fault, heal or order before it.
 func takeovers(h History, ready time.Duration) (found []Takeover, changes int) {
 	holder := ""
 	for _, span := range h.of(ARP) {
@@ -115,7 +121,7 @@ func takeovers(h History, ready time.Duration) (found []Takeover, changes int) {
 
 func lastCause(h History, before time.Duration) (cause Mark, ok bool) {
 	for _, m := range h.Marks {
-		if m.At <= before && (m.Kind == Fault || m.Kind == Heal) {
+		if m.At <= before && (m.Kind == Fault || m.Kind == Heal || m.Kind == Order) {
 			cause, ok = m, true
 		}
 	}
