@@ -3,14 +3,11 @@ package lab
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 	"text/tabwriter"
 
@@ -62,9 +59,12 @@ func runCommand() *cli.Command {
 		ArgsUsage: "NAME...",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "run every scenario"},
-			&cli.StringFlag{Name: "system", Value: string(scenario.Lease), Usage: "what to test: solovip in the mode lease, veto or vrrp; or keepalived"},
+			&cli.StringSliceFlag{Name: "system", Usage: "what to test: solovip in the `MODE` lease (the default), veto or vrrp; or keepalived; may be given again"},
 			&cli.BoolFlag{Name: "keepalived", Usage: "test keepalived too, beside it"},
 			&cli.IntFlag{Name: "repeat", Value: 1, Usage: "run each `N` times"},
+			&cli.Float64Flag{Name: "ratio", Usage: "fail when the first system's median take-over is more than `X` times another one's"},
+			&cli.DurationFlag{Name: "window", Usage: "let a fault that may last for any time, as a stopped witness, last `TIME`"},
+			&cli.Uint64Flag{Name: "seed", Usage: "draw what is left to chance from `N`, to play a run again (default: drawn)"},
 			&cli.IntFlag{Name: "jobs", Value: runtime.NumCPU(), Usage: "run `N` at the same time"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep configurations, logs and histories in a directory"},
 			&cli.BoolFlag{Name: "json", Usage: "print everything as JSON; progress goes to stderr"},
@@ -78,55 +78,6 @@ func runCommand() *cli.Command {
 			return perform(c, p, c.Bool("json"))
 		},
 	}
-}
-
-// plan turns the arguments into the runs to make.
-func plan(c *cli.Context) (program, error) {
-	chosen, err := choose(c.Args().Slice(), c.Bool("all"))
-	if err != nil {
-		return program{}, err
-	}
-	systems := []scenario.System{scenario.System(c.String("system"))}
-	if !slices.Contains(scenario.Systems(), systems[0]) {
-		return program{}, fmt.Errorf("unknown system %q; there are: lease, veto, vrrp, keepalived", systems[0])
-	}
-	if c.Bool("keepalived") && systems[0] != scenario.Keepalived {
-		systems = append(systems, scenario.Keepalived)
-	}
-	if c.Int("repeat") < 1 || c.Int("jobs") < 1 {
-		return program{}, errors.New("--repeat and --jobs are at least 1")
-	}
-	p := program{jobs: c.Int("jobs")}
-	for _, s := range chosen {
-		for _, system := range systems {
-			for n := range c.Int("repeat") {
-				p.runs = append(p.runs, &run{Scenario: s.Name, System: system, Number: n + 1, scenario: s})
-			}
-		}
-	}
-	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
-}
-
-func choose(names []string, all bool) ([]scenario.Scenario, error) {
-	if all {
-		return scenario.Shipped(), nil
-	}
-	var chosen []scenario.Scenario
-	for _, name := range names {
-		s, ok := scenario.Find(name)
-		if !ok {
-			var have []string
-			for _, s := range scenario.Shipped() {
-				have = append(have, s.Name)
-			}
-			return nil, fmt.Errorf("there is no scenario %q; there are: %s", name, strings.Join(have, ", "))
-		}
-		chosen = append(chosen, s)
-	}
-	if len(chosen) == 0 {
-		return nil, errors.New("name a scenario (see: solovip lab list), or give --all")
-	}
-	return chosen, nil
 }
 
 // perform makes the runs, prints the reports and returns the exit status.
@@ -148,6 +99,7 @@ func perform(c *cli.Context, p program, asJSON bool) error {
 	}
 	if len(p.runs) > 1 {
 		out.table(p.runs)
+		out.ratios(p.ratios())
 	}
 	if code := p.exitCode(); code != 0 {
 		return cli.Exit("", code)

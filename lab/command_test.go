@@ -46,7 +46,7 @@ func TestListNamesEveryScenario(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated", "power-off", "orderly-stop",
+		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "power-off", "handover", "witness-stopped", "etcd-leader-lost",
 	} {
 		if !strings.Contains(out.String(), name+" ") {
 			t.Errorf("%s is not listed", name)
@@ -66,6 +66,7 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		{[]string{"power-of"}, "power-off"}, // the list of those there are
 		{[]string{"--system", "heartbeat", "power-off"}, "lease, veto, vrrp, keepalived"},
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
+		{[]string{"--keepalived", "handover"}, "handover cannot be played on keepalived"},
 	}
 	for _, tt := range tests {
 		err := command(io.Discard).Run(append([]string{"solovip", "lab", "run"}, tt.args...))

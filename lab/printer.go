@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -45,7 +44,7 @@ func (p printer) step(r *run, m verify.Mark) {
 	}
 	color := 0
 	switch m.Kind {
-	case verify.Fault, verify.Heal:
+	case verify.Fault, verify.Heal, verify.Order:
 		color = yellow
 	case verify.Missed:
 		color = red
@@ -86,7 +85,7 @@ func (p printer) paintVerdict(r *run, text string) string {
 	switch {
 	case !r.pass():
 		return p.paint(red, text)
-	case r.Verdict.Split:
+	case r.Verdict.Split || r.Verdict.Lost:
 		return p.paint(yellow, text)
 	}
 	return p.paint(green, text)
@@ -151,55 +150,14 @@ func each(runs []*run, row func(...string)) {
 	}
 }
 
-// summary has a row for each scenario and system: of times the median and the worst.
-func summary(runs []*run, row func(...string)) {
-	type key struct{ scenario, system string }
-	var order []key
-	groups := make(map[key][]*run)
-	for _, r := range runs {
-		k := key{r.Scenario, r.System.String()}
-		if groups[k] == nil {
-			order = append(order, k)
-		}
-		groups[k] = append(groups[k], r)
-	}
-	row("scenario", "system", "runs", "failed", "two holders", "nobody", "no service", "take-over")
-	for _, k := range order {
-		failed := 0
-		var two, nobody, unserved, takeover []time.Duration
-		for _, r := range groups[k] {
-			if !r.pass() {
-				failed++
-			}
-			if r.Error != "" {
-				continue
-			}
-			f := r.Verdict.Figures
-			two, nobody, unserved = append(two, f.TwoHolders), append(nobody, f.Nobody), append(unserved, f.Unserved)
-			if len(f.Takeovers) > 0 {
-				takeover = append(takeover, f.Takeovers[0].ARP)
-			}
-		}
-		row(k.scenario, k.system, strconv.Itoa(len(groups[k])), strconv.Itoa(failed),
-			spread(two), spread(nobody), spread(unserved), spread(takeover))
-	}
-}
-
-// spread returns the median and the worst of some times, "median/worst ms".
-func spread(times []time.Duration) string {
-	if len(times) == 0 {
-		return "-"
-	}
-	slices.Sort(times)
-	return fmt.Sprintf("%d/%s", times[len(times)/2].Milliseconds(), millis(times[len(times)-1]))
-}
-
 func word(r *run) string {
 	switch {
 	case !r.pass():
 		return "FAIL"
 	case r.Verdict.Split:
 		return "SPLIT"
+	case r.Verdict.Lost:
+		return "LOST"
 	}
 	return "PASS"
 }

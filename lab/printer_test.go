@@ -64,12 +64,12 @@ n2's firewall drops VRRP both ways; everything else works; nothing may change
      +6.900 s  MISSED: waited 2s in vain: n1 sings
 
   seconds              0        1        2        3        4        5        6
-  fault                F                                   M
+  events               F                                   M
   n1  VIP     ###########################!!!!!!!!!!!!!!!!!!!!!!!!!!!!#################
       service ###########################.............................................
   n2  VIP     ...........................!!!!!!!!!!!!!!!!!!!!!!!!!!!!.................
       service ...........................###########################..................
-              # answers  ~ has it, unheard  ! two at once  . has it not  F fault  M mended
+              # answers  ~ has it, unheard  ! two at once  . has it not  F fault  M mended  O order
 
 last lines of n2 (run with --keep for all of it):
     no advert from n1
@@ -111,8 +111,8 @@ func TestTableOfRepetitions(t *testing.T) {
 	var b strings.Builder
 	printer{w: &b}.table([]*run{took(1, 3*ms), took(2, 1*ms), took(3, 2*ms), failed})
 	want := `
-   scenario         system  runs  failed  two holders  nobody  no service  take-over
-  power-off  solovip lease     4       1       0/0 ms  3/9 ms     6/18 ms     3/9 ms
+   scenario         system  runs  failed  two holders    nobody  longest gap  no service  take-over
+  power-off  solovip lease     4       1     0/0/0 ms  2/9/9 ms     0/0/0 ms  5/18/18 ms   2/9/9 ms
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)

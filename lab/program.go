@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ type run struct {
 	Scenario string          `json:"scenario"`
 	System   scenario.System `json:"system"`
 	Number   int             `json:"number"` // counts repetitions, from 1
+	Seed     uint64          `json:"seed"`   // of what the scenario leaves to chance
 	Verdict  verify.Verdict  `json:"verdict"`
 	Result   netns.Result    `json:"result"`
 	Error    string          `json:"error,omitempty"` // the lab could not run it
@@ -44,8 +46,9 @@ func (r *run) pass() bool { return r.Error == "" && r.Verdict.Pass() }
 
 // program is a list of runs.
 type program struct {
-	runs []*run
-	jobs int // how many at the same time
+	runs  []*run
+	jobs  int     // how many at the same time
+	limit float64 // of ratios; 0: none
 }
 
 // useBinary sets which solovip is tested: the one at path, or this one.
@@ -116,7 +119,7 @@ func (r *run) perform(ctx context.Context, progress func(verify.Mark)) {
 
 func (r *run) once(ctx context.Context, progress func(verify.Mark)) {
 	result, err := netns.Run(ctx, netns.Job{
-		Scenario: r.scenario, System: r.System, Solovip: r.solovip, Lab: r.lab, Keep: r.keep,
+		Scenario: r.scenario, System: r.System, Seed: r.Seed, Solovip: r.solovip, Lab: r.lab, Keep: r.keep,
 	}, progress)
 	if err != nil {
 		r.Error = err.Error()
@@ -135,6 +138,9 @@ func (p *program) exitCode() int {
 		case !r.pass():
 			code = exitFailed
 		}
+	}
+	if slices.ContainsFunc(p.ratios(), ratio.fails) {
+		code = exitFailed
 	}
 	return code
 }

@@ -12,7 +12,7 @@ import (
 
 // entry is one line of a timeline.
 type entry struct {
-	at    time.Duration // since the first fault
+	at    time.Duration // since the first fault or order
 	text  string
 	color int
 }
@@ -24,7 +24,7 @@ const (
 	atEnd = 400 * time.Millisecond
 )
 
-// timeline tells a history in order, with times counted from the first fault.
+// timeline tells a history in order, with times counted from the first fault or order.
 func timeline(h verify.History) []entry {
 	zero := origin(h)
 	var entries []entry
@@ -37,6 +37,8 @@ func timeline(h verify.History) []entry {
 			add(m.At, yellow, "FAULT: "+m.Text)
 		case verify.Heal:
 			add(m.At, yellow, "MENDED: "+m.Text)
+		case verify.Order:
+			add(m.At, yellow, "ORDER: "+m.Text)
 		case verify.Missed:
 			add(m.At, red, "MISSED: "+m.Text)
 		case verify.Setup, verify.Ready:
@@ -67,6 +69,9 @@ func timeline(h verify.History) []entry {
 			add(s.From, red, split(s))
 		}
 	}
+	for _, gap := range h.Blind {
+		add(gap.From, faint, fmt.Sprintf("the lab was held up for %d ms (%s)", (gap.To-gap.From).Milliseconds(), gap.Source))
+	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
 	return entries
 }
@@ -80,14 +85,17 @@ func split(s verify.Split) string {
 	return fmt.Sprintf(what, s.Nodes[0], s.Nodes[1], max(1, (s.To-s.From).Milliseconds()))
 }
 
-// origin returns the instant that a history's timeline counts from: the first fault, or
-// else when it was ready, or else its beginning.
+// origin returns the instant that a history's timeline counts from: the first fault or
+// order, or else when it was ready, or else its beginning.
 func origin(h verify.History) time.Duration {
-	for _, kind := range []verify.Kind{verify.Fault, verify.Ready} {
-		for _, m := range h.Marks {
-			if m.Kind == kind {
-				return m.At
-			}
+	for _, m := range h.Marks {
+		if m.Kind == verify.Fault || m.Kind == verify.Order {
+			return m.At
+		}
+	}
+	for _, m := range h.Marks {
+		if m.Kind == verify.Ready {
+			return m.At
 		}
 	}
 	return 0
@@ -123,6 +131,7 @@ const (
 	laneTwo     = '!' // and another node too
 	laneFault   = 'F'
 	laneMended  = 'M'
+	laneOrder   = 'O'
 )
 
 // lanes draws a history from shortly before the first fault to its end: for each node
@@ -140,12 +149,14 @@ func lanes(h verify.History, width int) []string {
 			faults[column(m.At)] = laneFault
 		case verify.Heal:
 			faults[column(m.At)] = laneMended
+		case verify.Order:
+			faults[column(m.At)] = laneOrder
 		case verify.Setup, verify.Ready, verify.Met, verify.Missed, verify.Notice:
 		}
 	}
 	rows := []string{
 		"seconds     " + ruler(zero, from, step, width),
-		"fault       " + strings.TrimRight(string(faults), " "),
+		"events      " + strings.TrimRight(string(faults), " "),
 	}
 	draw := func(row []rune, node string, src verify.Source, mark rune) {
 		for _, s := range h.Spans {
@@ -182,7 +193,7 @@ func lanes(h verify.History, width int) []string {
 		two(service, node, verify.Service)
 		rows = append(rows, fmt.Sprintf("%-4s%-8s%s", node, "VIP", string(vip)), fmt.Sprintf("%-4s%-8s%s", "", "service", string(service)))
 	}
-	return append(rows, "            # answers  ~ has it, unheard  ! two at once  . has it not  F fault  M mended")
+	return append(rows, "            # answers  ~ has it, unheard  ! two at once  . has it not  F fault  M mended  O order")
 }
 
 // ruler numbers the columns in seconds from zero, as many as there is room for.

@@ -244,6 +244,22 @@ func (h *host) powerOff() error {
 	})
 }
 
+// wipe removes what the host's daemon keeps over restarts. It must have ended.
+func (h *host) wipe() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.main != nil {
+		return fmt.Errorf("wipe %s: its daemon still runs", h.Name)
+	}
+	if err := os.RemoveAll(h.stateDir()); err != nil {
+		return fmt.Errorf("wipe %s: %w", h.Name, err)
+	}
+	return os.Mkdir(h.stateDir(), 0o755)
+}
+
+func (h *host) runDir() string   { return filepath.Join(h.dir, "run") }
+func (h *host) stateDir() string { return filepath.Join(h.dir, "state") }
+
 func (h *host) logPath() string { return filepath.Join(h.dir, "log") }
 
 // tailLines is how much of a log a report shows.

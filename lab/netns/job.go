@@ -25,6 +25,7 @@ type Job struct {
 	System   scenario.System   `json:"system"`
 	Solovip  string            `json:"solovip"` // path of the binary under test
 	Lab      string            `json:"lab"`     // path of a binary with the lab command: the stage and the guarded service
+	Seed     uint64            `json:"seed"`    // of what the scenario leaves to chance
 	Dir      string            `json:"dir"`     // for files of the run; empty: a new one
 	Keep     bool              `json:"keep"`    // leave Dir with configurations, logs and the history
 }

@@ -17,8 +17,15 @@ type observer struct {
 	progress func(verify.Mark)
 	seen     chan struct{} // has an element after an observation
 
-	mu  sync.Mutex // guards rec
-	rec *verify.Recorder
+	mu   sync.Mutex // guards rec and runs
+	rec  *verify.Recorder
+	runs map[string]lifetime // by host: its daemon
+}
+
+// lifetime is whether a daemon runs, and since when that has been so.
+type lifetime struct {
+	runs  bool
+	since time.Duration
 }
 
 func newObserver(nodes []string, progress func(verify.Mark)) *observer {
@@ -27,6 +34,7 @@ func newObserver(nodes []string, progress func(verify.Mark)) *observer {
 		progress: progress,
 		seen:     make(chan struct{}, 1),
 		rec:      verify.NewRecorder(nodes),
+		runs:     make(map[string]lifetime),
 	}
 }
 
@@ -42,6 +50,14 @@ func (o *observer) record(f func(*verify.Recorder)) {
 	case o.seen <- struct{}{}:
 	default: // the one who waits has not looked yet, and will see this too
 	}
+}
+
+// running notes that a host's daemon runs, or that it does not any more.
+func (o *observer) running(host string, runs bool) {
+	now := o.now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.runs[host] = lifetime{runs, now}
 }
 
 // mark records and reports something that the lab did or noticed just now.
@@ -85,6 +101,8 @@ func (o *observer) happens(event scenario.Event, host string) (since time.Durati
 		return since, alone
 	case scenario.Silent:
 		return since, !slices.Contains(answering, host)
+	case scenario.Ended:
+		return o.runs[host].since, !o.runs[host].runs
 	case scenario.Serves:
 		serving, from := o.rec.Holding(verify.UDP)
 		return max(since, from), alone && len(serving) == 1 && serving[0] == host

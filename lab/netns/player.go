@@ -4,17 +4,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/lab/scenario"
@@ -33,6 +32,8 @@ type player struct {
 	sampler  *sampler
 	watching *errgroup.Group
 	cancel   context.CancelFunc
+
+	random *rand.Rand // of the job's seed; used by the steps alone
 
 	mu   sync.Mutex // guards over
 	over bool       // the scenario has been played: daemons may end
@@ -58,10 +59,13 @@ func (p *player) setUp() (err error) {
 	}
 	for _, h := range p.net.hosts {
 		h.dir = filepath.Join(p.job.Dir, h.Name)
-		for _, dir := range []string{h.dir, filepath.Join(h.dir, "run"), filepath.Join(h.dir, "state")} {
+		for _, dir := range []string{h.dir, h.runDir(), h.stateDir()} {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				return fmt.Errorf("make a directory for %s: %w", h.Name, err)
 			}
+		}
+		if err := p.store(h); err != nil {
+			return err
 		}
 		if h.Role == scenario.Node {
 			if err := p.setup.write(h); err != nil {
@@ -76,6 +80,18 @@ func (p *player) setUp() (err error) {
 	}
 	if p.listener, err = net.Listen("unix", p.setup.report); err != nil { //nolint:noctx // a local socket
 		return fmt.Errorf("listen for the guarded services (a long TMPDIR is a reason): %w", err)
+	}
+	return nil
+}
+
+// store gives a member of an etcd a place for its data that, unlike tmpfs, takes nothing
+// for what the member only sets aside: twice 64 MB.
+func (p *player) store(h *host) error {
+	if h.Role != scenario.Etcd || p.job.Keep {
+		return nil
+	}
+	if err := unix.Mount("ramfs", h.stateDir(), "ramfs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mount a file system in memory on %s: %w", h.stateDir(), err)
 	}
 	return nil
 }
@@ -195,124 +211,6 @@ func (p *player) hearService(conn net.Conn) {
 			rec.Until(verify.Service, node, at)
 			rec.Close(verify.Service, node, at)
 		})
-	}
-}
-
-// playSteps plays the scenario. A wait in vain is part of the history and no error; one
-// before the run is ready ends it, as there is nothing to break yet.
-func (p *player) playSteps(ctx context.Context) error {
-	ready := false
-	for _, step := range p.job.Scenario.Steps {
-		met, err := p.step(ctx, step)
-		if err != nil {
-			return fmt.Errorf("%s: %w", step, err)
-		}
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		ready = ready || step.Do == scenario.MarkReady
-		if !met && !ready {
-			break
-		}
-	}
-	p.mu.Lock()
-	p.over = true
-	p.mu.Unlock()
-	return nil
-}
-
-// step plays one step and reports whether what it waited for, if anything, has come.
-func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err error) {
-	switch step.Do {
-	case scenario.MarkReady:
-		p.seen.mark(verify.Ready, "", step.String())
-		return true, nil
-	case scenario.Await:
-		if p.seen.await(ctx, step) {
-			p.seen.mark(verify.Met, step.Host, step.String())
-			return true, nil
-		}
-		if ctx.Err() == nil {
-			p.seen.mark(verify.Missed, step.Host, step.Missed())
-		}
-		return false, nil
-	case scenario.Hold:
-		select {
-		case <-ctx.Done():
-		case <-time.After(step.For): // the length of the fault, not a wait for something
-		}
-		return true, nil
-	case scenario.Start:
-		p.seen.mark(verify.Setup, step.Host, step.String())
-		return true, p.start(step.Host)
-	case scenario.Thaw, scenario.Plug, scenario.Join, scenario.Allow:
-		p.seen.mark(verify.Heal, step.Host, step.String())
-	case scenario.Stop, scenario.Kill, scenario.Freeze, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop:
-		p.seen.mark(verify.Fault, step.Host, step.String())
-	}
-	return true, p.change(step)
-}
-
-// change carries a fault out, or its end.
-func (p *player) change(step scenario.Step) error {
-	h := p.net.hosts[step.Host]
-	switch step.Do {
-	case scenario.Stop:
-		return h.stop()
-	case scenario.Kill:
-		return h.kill(false)
-	case scenario.Freeze:
-		return h.signal(syscall.SIGSTOP, false)
-	case scenario.Thaw:
-		return h.signal(syscall.SIGCONT, false)
-	case scenario.PowerOff:
-		return h.powerOff()
-	case scenario.Unplug, scenario.Plug:
-		return h.setPort(step.Do == scenario.Plug)
-	case scenario.Cut, scenario.Join:
-		return p.net.setIsolated(step.Do == scenario.Cut, step.Host, step.Peer)
-	case scenario.Drop:
-		var peer netip.Addr
-		if step.Peer != "" {
-			peer = p.net.hosts[step.Peer].Addr
-		}
-		return h.drop(step.Traffic, step.Way, peer)
-	case scenario.Allow:
-		return h.allow()
-	case scenario.Start, scenario.Await, scenario.MarkReady, scenario.Hold:
-	}
-	return errors.New("not a change")
-}
-
-// start starts the daemons of one host, or of all: a witness first, so that nodes that
-// start with it find it.
-func (p *player) start(only string) error {
-	for _, role := range []scenario.Role{scenario.Witness, scenario.Node} {
-		for _, declared := range p.job.Scenario.Named(role) {
-			h := p.net.hosts[declared.Name]
-			argv := p.setup.command(h)
-			if argv == nil || only != "" && only != h.Name {
-				continue
-			}
-			if err := h.start(argv, func(how string, wanted bool) { p.ended(h.Name, how, wanted) }); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// ended notes that a daemon is gone. One that ends by itself fails the run.
-func (p *player) ended(name, how string, wanted bool) {
-	p.mu.Lock()
-	over := p.over
-	p.mu.Unlock()
-	switch {
-	case over:
-	case wanted:
-		p.seen.mark(verify.Notice, name, fmt.Sprintf("the daemon on %s has ended: %s", name, how))
-	default:
-		p.seen.mark(verify.Missed, name, fmt.Sprintf("the daemon on %s ended by itself: %s", name, how))
 	}
 }
 

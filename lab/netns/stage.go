@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -118,7 +119,7 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	for _, h := range job.Scenario.Named(scenario.Node) {
 		nodes = append(nodes, h.Name)
 	}
-	p := &player{job: job, seen: newObserver(nodes, progress)}
+	p := &player{job: job, seen: newObserver(nodes, progress), random: rand.New(rand.NewPCG(job.Seed, 0))}
 	defer p.close()
 	if err := p.setUp(); err != nil {
 		return Result{}, err

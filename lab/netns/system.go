@@ -18,6 +18,7 @@ import (
 const (
 	clusterName = "lab"
 	claimName   = "VI_1"
+	routerID    = 77
 )
 
 // KeepalivedPath returns where keepalived is; it is often in no ordinary user's PATH.
@@ -36,6 +37,7 @@ type setup struct {
 	dir        string // of the run
 	report     string // the oracle's socket
 	keepalived string // its path, when it is under test
+	etcd       string // its path, when it is the witness
 }
 
 // prepare finds and makes what all hosts share.
@@ -47,6 +49,12 @@ func (s *setup) prepare() error {
 	}
 	if s.job.System == scenario.VRRP {
 		return nil
+	}
+	if s.job.System == scenario.Lease && len(s.job.Scenario.Named(scenario.Etcd)) > 0 {
+		var err error
+		if s.etcd, err = EtcdPath(); err != nil {
+			return err
+		}
 	}
 	out, err := exec.Command(s.job.Solovip, "keygen", "-o", s.keyFile()).CombinedOutput() //nolint:noctx // writes a file
 	if err != nil {
@@ -73,14 +81,29 @@ func (s *setup) command(h *host) []string {
 	case h.Role == scenario.Witness && s.job.System == scenario.Lease:
 		nodes := s.job.Scenario.Named(scenario.Node)
 		return s.solovip("witness", h, filepath.Join(s.dir, nodes[0].Name, "solovip.conf"))
+	case h.Role == scenario.Etcd && s.job.System == scenario.Lease:
+		return s.member(h)
 	}
 	return nil
+}
+
+// order returns the command line of an operator's command on a host.
+func (s *setup) order(h *host, step scenario.Step) []string {
+	argv := append([]string{s.job.Solovip}, strings.Fields(string(step.Do))...)
+	argv = append(argv, "--yes", "--run-dir", h.runDir())
+	if step.Peer != "" {
+		argv = append(argv, "--to", step.Peer)
+	}
+	if step.Do == scenario.Handover {
+		argv = append(argv, claimName)
+	}
+	return argv
 }
 
 func (s *setup) solovip(command string, h *host, file string) []string {
 	return []string{
 		s.job.Solovip, command, "-f", file,
-		"--run-dir", filepath.Join(h.dir, "run"), "--state-dir", filepath.Join(h.dir, "state"),
+		"--run-dir", h.runDir(), "--state-dir", h.stateDir(),
 	}
 }
 
@@ -107,14 +130,14 @@ func (s *setup) config(h *host) string {
 vrrp_instance %s {
     state BACKUP
     interface %s
-    virtual_router_id 77
+    virtual_router_id %d
     priority %d
-    advert_int 1
+    advert_int %v
     virtual_ipaddress {
         %v dev %s
     }
 }
-`, h.Name, fifo, claimName, iface, h.Priority, s.job.Scenario.VIP, iface)
+`, h.Name, fifo, claimName, iface, routerID, h.Priority, s.job.Scenario.AdvertInterval().Seconds(), s.job.Scenario.VIP, iface)
 	if s.job.System.Solovip() {
 		b.WriteString(s.blocks(h))
 	}
@@ -138,8 +161,13 @@ func (s *setup) blocks(h *host) string {
 	}
 	if s.job.System == scenario.Lease {
 		b.WriteString("witness {\n    endpoints")
-		for _, w := range s.job.Scenario.Named(scenario.Witness) {
-			fmt.Fprintf(&b, " http://%v:%d", w.Addr, witnessPort)
+		for _, role := range []scenario.Role{scenario.Witness, scenario.Etcd} {
+			for _, w := range s.job.Scenario.Named(role) {
+				fmt.Fprintf(&b, " http://%v:%d", w.Addr, witnessPort)
+			}
+		}
+		if s.job.Scenario.Timing != "" {
+			fmt.Fprintf(&b, "\n    timing %s", s.job.Scenario.Timing)
 		}
 		b.WriteString("\n}\n")
 	}

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -42,6 +43,7 @@ type Role string
 const (
 	Node    Role = "node"    // runs the system under test
 	Witness Role = "witness" // runs the witness, in systems that have one
+	Etcd    Role = "etcd"    // a member of a plain etcd that serves as the witness, in systems that have one
 	Client  Role = "client"  // asks for the VIP; runs no daemon
 )
 
@@ -58,15 +60,38 @@ type Scenario struct {
 	Name   string                   `json:"name"`
 	Text   string                   `json:"text"` // one line, for lists
 	Hosts  []Host                   `json:"hosts"`
-	VIP    netip.Prefix             `json:"vip"` // in the hosts' own network
+	VIP    netip.Prefix             `json:"vip"`                 // in the hosts' own network
+	Advert time.Duration            `json:"advert_ns,omitempty"` // advert_int; 0: one second
+	Timing string                   `json:"timing,omitempty"`    // the witness block's; empty: what solovip chooses
 	Steps  []Step                   `json:"steps"`
 	Expect map[System]verify.Expect `json:"expect"` // a system that is missing is not run
+}
+
+// On reports whether the scenario can be run on a system.
+func (s Scenario) On(system System) bool {
+	_, ok := s.Expect[system]
+	return ok
+}
+
+// AdvertInterval returns the nodes' advert_int.
+func (s Scenario) AdvertInterval() time.Duration { return cmp.Or(s.Advert, time.Second) }
+
+// Lasting returns the scenario with every fault whose length is free made that long.
+func (s Scenario) Lasting(window time.Duration) Scenario {
+	s.Steps = slices.Clone(s.Steps)
+	for i := range s.Steps {
+		if s.Steps[i].Free {
+			s.Steps[i].For = window
+		}
+	}
+	return s
 }
 
 // Verb is what a step does.
 type Verb string
 
-// The verbs. Faults and their ends are carried out at once; Await and Hold take time.
+// The verbs. Faults and their ends are carried out at once; an operator's command takes
+// until it is done, and Await, Hold, Phase and Forge take time.
 const (
 	Start     Verb = "start"     // start the daemons of Host, or of all hosts
 	Stop      Verb = "stop"      // ask Host's daemon to stop in order (SIGTERM)
@@ -80,9 +105,18 @@ const (
 	Join      Verb = "join"      // it does again
 	Drop      Verb = "drop"      // Host's own firewall drops Traffic, in the direction Way
 	Allow     Verb = "allow"     // every Drop on Host ends
+	Wipe      Verb = "wipe"      // remove what Host's daemon, which has ended, keeps over restarts
+	Forge     Verb = "forge"     // Host sends adverts of the highest priority, one each 100 ms, for the time For
+	Lead      Verb = "lead"      // make Host the leader of the etcd
 	Await     Verb = "await"     // wait until Event is seen, for an unbroken time For, at most Within
 	MarkReady Verb = "ready"     // from here on, silence counts
 	Hold      Verb = "hold"      // let the fault last For
+	Phase     Verb = "phase"     // wait at most For, drawn from the run's seed: what follows meets daemons in any phase
+
+	// The operator's commands, given on Host; solovip only.
+	Handover   Verb = "handover"    // give the claim to Peer, or to whom the node chooses
+	StandbyOn  Verb = "standby on"  // give away what Host holds and take nothing
+	StandbyOff Verb = "standby off" // end that
 )
 
 // Traffic is what a Drop step drops.
@@ -117,18 +151,20 @@ const (
 	Alone   Event = "alone"   // it answers ARP for the VIP and nobody else does
 	Serves  Event = "serves"  // it answers ARP alone and its service answers at the VIP
 	Silent  Event = "silent"  // it does not answer ARP for the VIP
+	Ended   Event = "ended"   // its daemon does not run
 )
 
 // Step is one thing to do or to wait for.
 type Step struct {
 	Do      Verb          `json:"do"`
 	Host    string        `json:"host,omitempty"`
-	Peer    string        `json:"peer,omitempty"`    // Cut, Join; Drop: only traffic from or to it
+	Peer    string        `json:"peer,omitempty"`    // Cut, Join; Drop: only traffic from or to it; Handover: to it
 	Traffic Traffic       `json:"traffic,omitempty"` // Drop
 	Way     Way           `json:"way,omitempty"`     // Drop
 	Event   Event         `json:"event,omitempty"`   // Await
-	For     time.Duration `json:"for_ns,omitempty"`  // Await, Hold
+	For     time.Duration `json:"for_ns,omitempty"`  // Await, Hold, Phase, Forge
 	Within  time.Duration `json:"within_ns,omitempty"`
+	Free    bool          `json:"free,omitempty"` // Hold: any other length would do as well, see Lasting
 }
 
 // String returns the step in words.
@@ -153,6 +189,16 @@ func (s Step) String() string {
 		return s.drop()
 	case Allow:
 		return s.Host + "'s firewall drops nothing any more"
+	case Wipe:
+		return "remove the data of " + s.Host
+	case Forge:
+		return fmt.Sprintf("%s forges adverts of priority 255 for %v", s.Host, s.For)
+	case Lead:
+		return "make " + s.Host + " the leader of the etcd"
+	case Handover, StandbyOn, StandbyOff:
+		return s.order()
+	case Phase:
+		return fmt.Sprintf("wait a random time of at most %v", s.For)
 	case Await:
 		return "await: " + s.event()
 	case MarkReady:
@@ -161,6 +207,14 @@ func (s Step) String() string {
 		return "hold for " + s.For.String()
 	}
 	return string(s.Do)
+}
+
+func (s Step) order() string {
+	text := fmt.Sprintf("on %s: solovip %s", s.Host, s.Do)
+	if s.Peer != "" {
+		text += " --to " + s.Peer
+	}
+	return text
 }
 
 func (s Step) drop() string {
@@ -187,6 +241,7 @@ func (s Step) event() string {
 		Alone:   s.Host + " alone answers for the VIP",
 		Serves:  s.Host + " alone answers for the VIP, and its service does",
 		Silent:  s.Host + " no longer answers for the VIP",
+		Ended:   "the daemon on " + s.Host + " has ended",
 	}[s.Event]
 	if s.For > 0 {
 		text += " for " + s.For.String()
@@ -223,17 +278,19 @@ func (s Scenario) validateStep(step Step) error {
 	switch step.Do {
 	case Start, MarkReady:
 		return nil
-	case Stop, Kill, Freeze, Thaw, PowerOff, Unplug, Plug, Allow:
+	case Stop, Kill, Freeze, Thaw, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff:
 		return need(step.Host != "", "a host")
+	case Forge:
+		return need(step.Host != "" && step.For > 0, "a host and a length")
 	case Cut, Join:
 		return need(step.Host != "" && step.Peer != "", "a host and a peer")
 	case Drop:
 		known := []Traffic{VRRPAdverts, MeshTraffic, WitnessTraffic, IPTraffic, ARPTraffic, AllTraffic}
 		return need(step.Host != "" && slices.Contains(known, step.Traffic), "a host and a known kind of traffic")
 	case Await:
-		known := []Event{Answers, Alone, Serves, Silent}
+		known := []Event{Answers, Alone, Serves, Silent, Ended}
 		return need(step.Host != "" && step.Within > 0 && slices.Contains(known, step.Event), "a host, a known event and a deadline")
-	case Hold:
+	case Hold, Phase:
 		return need(step.For > 0, "a length")
 	}
 	return errors.New("unknown verb")

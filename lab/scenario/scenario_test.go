@@ -12,7 +12,13 @@ import (
 )
 
 func TestShippedScenarios(t *testing.T) {
-	want := []string{"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated", "power-off", "orderly-stop"}
+	want := []string{
+		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated",
+		"power-off", "power-off-fast", "stall", "freeze", "pause", "killed", "forged-advert",
+		"orderly-stop", "handover", "standby",
+		"witness-stopped", "witness-and-peer-stopped", "witness-wiped", "witness-replaced",
+		"etcd-member-lost", "etcd-leader-lost", "etcd-leader-moves",
+	}
 	var got []string
 	for _, s := range Shipped() {
 		got = append(got, s.Name)
@@ -23,13 +29,18 @@ func TestShippedScenarios(t *testing.T) {
 			if s.Text == "" || strings.Contains(s.Text, "\n") {
 				t.Errorf("text %q is not one line", s.Text)
 			}
-			for _, sys := range Systems() {
-				if _, ok := s.Expect[sys]; !ok {
-					t.Errorf("nothing is expected of %s", sys)
-				}
+			if !s.On(Lease) {
+				t.Error("it is not played in lease mode")
 			}
 			if two := s.Expect[Lease].TwoAtMost; two != 0 {
 				t.Errorf("%v with two holders are allowed in lease mode", two)
+			}
+			// What only solovip can do, keepalived cannot be asked for.
+			for _, step := range s.Steps {
+				own := step.Do == Handover || step.Do == StandbyOn || step.Do == Lead || step.Host == "w1"
+				if own && s.On(Keepalived) {
+					t.Errorf("keepalived cannot play %q", step)
+				}
 			}
 		})
 	}
@@ -69,6 +80,10 @@ func TestValidateNamesTheMistake(t *testing.T) {
 		{Step{Do: Await, Event: "sings", Host: "n1", Within: time.Second}, "a known event"},
 		{Step{Do: Drop, Host: "n1", Traffic: "smoke"}, "a known kind of traffic"},
 		{Step{Do: Hold}, "a length"},
+		{Step{Do: Phase}, "a length"},
+		{Step{Do: Forge, Host: "c1"}, "a host and a length"},
+		{Step{Do: Handover}, "a host"},
+		{Step{Do: Handover, Host: "n1", Peer: "n9"}, `no host "n9"`},
 		{Step{Do: "dance"}, "unknown verb"},
 	}
 	for _, tt := range tests {
@@ -81,6 +96,17 @@ func TestValidateNamesTheMistake(t *testing.T) {
 	}
 }
 
+func TestLastingStretchesWhatMayLast(t *testing.T) {
+	s := Scenario{Steps: []Step{{Do: Hold, For: time.Second}, {Do: Hold, For: time.Second, Free: true}}}
+	want := []Step{{Do: Hold, For: time.Second}, {Do: Hold, For: time.Minute, Free: true}}
+	if diff := cmp.Diff(want, s.Lasting(time.Minute).Steps); diff != "" {
+		t.Error(diff)
+	}
+	if s.Steps[1].For != time.Second {
+		t.Error("the scenario itself has changed")
+	}
+}
+
 func TestStepsReadAsSentences(t *testing.T) {
 	tests := []struct {
 		step Step
@@ -89,6 +115,10 @@ func TestStepsReadAsSentences(t *testing.T) {
 		{Step{Do: Drop, Host: "n2", Traffic: VRRPAdverts, Way: In}, "n2's firewall drops VRRP coming in"},
 		{Step{Do: Drop, Host: "n2", Traffic: MeshTraffic, Peer: "w1"}, "n2's firewall drops the mesh, from and to w1"},
 		{Step{Do: PowerOff, Host: "n1"}, "power off n1"},
+		{Step{Do: Handover, Host: "n1"}, "on n1: solovip handover"},
+		{Step{Do: Handover, Host: "n1", Peer: "n2"}, "on n1: solovip handover --to n2"},
+		{Step{Do: StandbyOff, Host: "n1"}, "on n1: solovip standby off"},
+		{Step{Do: Forge, Host: "c1", For: time.Second}, "c1 forges adverts of priority 255 for 1s"},
 		{Step{Do: Freeze, Host: "n1"}, "freeze every daemon process of n1"},
 		{Step{Do: Cut, Host: "n1", Peer: "n2"}, "cut n1 and n2 at the switch"},
 		{Step{Do: Await, Event: Alone, Host: "n2", For: time.Second}, "await: n2 alone answers for the VIP for 1s"},

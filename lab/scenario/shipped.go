@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/solovip/solovip/lab/verify"
@@ -18,6 +19,7 @@ const (
 	guarded  = 6900 * time.Millisecond // the same, after the time the old holder may need to stop its own
 	orderly  = 200 * time.Millisecond  // solovip hands over and waits for no timer
 	blip     = 50 * time.Millisecond   // what a busy machine may add to a holder that stays
+	handing  = 50 * time.Millisecond   // how long a handover may leave the VIP unanswered
 	window   = 8 * time.Second         // how long a fault lasts: more than two master-down intervals
 	starting = 30 * time.Second        // for daemons to start and one to take the VIP
 	reacting = 10 * time.Second        // for another node to take it
@@ -35,13 +37,30 @@ func TwoNodes() []Host {
 	}
 }
 
+// ThreeEtcds returns the same hosts with an etcd of three members as the witness.
+func ThreeEtcds() []Host {
+	hosts := slices.DeleteFunc(TwoNodes(), func(h Host) bool { return h.Role == Witness })
+	addr := netip.MustParseAddr("10.77.0.21")
+	for _, name := range []string{"w1", "w2", "w3"} {
+		hosts = append(hosts, Host{Name: name, Role: Etcd, Addr: addr})
+		addr = addr.Next()
+	}
+	return hosts
+}
+
 // Shipped returns the scenarios that come with solovip, in the order lists show them.
 func Shipped() []Scenario {
 	all := []Scenario{
-		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(), powerOff(), orderlyStop(),
+		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(),
+		powerOff(), powerOffFast(), stall(), freeze(), pause(), killed(), forgedAdvert(),
+		orderlyStop(), handover(), standby(),
+		witnessStopped(), witnessAndPeerStopped(), witnessWiped(), witnessReplaced(),
+		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),
 	}
 	for i := range all {
-		all[i].Hosts = TwoNodes()
+		if all[i].Hosts == nil {
+			all[i].Hosts = TwoNodes()
+		}
 		all[i].VIP = netip.MustParsePrefix("10.77.0.100/24")
 	}
 	return all
@@ -57,12 +76,14 @@ func Find(name string) (Scenario, bool) {
 	return Scenario{}, false
 }
 
-// story returns the steps of a scenario: daemons started and n1 holding, then the given ones.
+// story returns the steps of a scenario: daemons started and n1 holding, then the given
+// ones, in whatever phase of what the daemons do periodically.
 func story(steps ...Step) []Step {
 	return append([]Step{
 		{Do: Start},
 		{Do: Await, Event: Serves, Host: "n1", For: 2 * time.Second, Within: starting},
 		{Do: MarkReady},
+		{Do: Phase, For: time.Second},
 	}, steps...)
 }
 
@@ -71,6 +92,11 @@ func story(steps ...Step) []Step {
 // caches for long, and the figures show that.
 func back() Step {
 	return Step{Do: Await, Event: Alone, Host: "n1", For: time.Second, Within: settling}
+}
+
+// stays is what a system is expected to show when nothing may happen to its holder.
+func stays() verify.Expect {
+	return verify.Expect{Stays: true, Nobody: blip, Unserved: 2 * blip, Holder: "n1"}
 }
 
 // splits is what a system is expected to show that cannot do better.
@@ -113,8 +139,7 @@ func vrrpBlocked(way Way) Scenario {
 		s.Name = "vrrp-blocked-inbound"
 		s.Text = "n2's firewall drops VRRP coming in, as a default firewall does; nothing may change"
 	}
-	stays := verify.Expect{Stays: true, Nobody: blip, Unserved: 2 * blip, Holder: "n1"}
-	s.Expect = map[System]verify.Expect{Lease: stays, Veto: stays, VRRP: splits("n1"), Keepalived: splits("n1")}
+	s.Expect = map[System]verify.Expect{Lease: stays(), Veto: stays(), VRRP: splits("n1"), Keepalived: splits("n1")}
 	return s
 }
 
@@ -129,7 +154,7 @@ func peersCut() Scenario {
 			back(),
 		),
 		Expect: map[System]verify.Expect{
-			Lease: {Stays: true, Nobody: blip, Unserved: 2 * blip, Holder: "n1"},
+			Lease: stays(),
 			// Without a third member this is a total cut, and on_isolation decides: claim.
 			Veto:       splits("n1"),
 			VRRP:       splits("n1"),
@@ -155,35 +180,5 @@ func masterIsolated() Scenario {
 			VRRP:       splits("n1"),
 			Keepalived: splits("n1"),
 		},
-	}
-}
-
-func powerOff() Scenario {
-	moves := verify.Expect{Takeover: takeover, Serving: service, Nobody: takeover, Unserved: service, Holder: "n2"}
-	leased := moves
-	leased.Serving, leased.Unserved = guarded, guarded
-	return Scenario{
-		Name: "power-off",
-		Text: "n1 loses power while it holds the VIP; n2 takes over",
-		Steps: story(
-			Step{Do: PowerOff, Host: "n1"},
-			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
-		),
-		Expect: map[System]verify.Expect{Lease: leased, Veto: moves, VRRP: moves, Keepalived: moves},
-	}
-}
-
-func orderlyStop() Scenario {
-	quick := verify.Expect{Takeover: orderly, Serving: time.Second, Nobody: orderly, Unserved: time.Second, Holder: "n2"}
-	// The other modes wait for the skew time: (256-100)/256 of the advertisement interval.
-	skew := verify.Expect{Takeover: time.Second, Serving: service, Nobody: time.Second, Holder: "n2"}
-	return Scenario{
-		Name: "orderly-stop",
-		Text: "n1's daemon is told to stop; n2 takes over without waiting for a timer",
-		Steps: story(
-			Step{Do: Stop, Host: "n1"},
-			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
-		),
-		Expect: map[System]verify.Expect{Lease: quick, Veto: skew, VRRP: skew, Keepalived: skew},
 	}
 }

@@ -1,0 +1,95 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/solovip/solovip/lab/scenario"
+)
+
+// plan turns the arguments into the runs to make.
+func plan(c *cli.Context) (program, error) {
+	chosen, err := choose(c.Args().Slice(), c.Bool("all"))
+	if err != nil {
+		return program{}, err
+	}
+	systems, err := chooseSystems(c.StringSlice("system"), c.Bool("keepalived"))
+	if err != nil {
+		return program{}, err
+	}
+	if c.Int("repeat") < 1 || c.Int("jobs") < 1 {
+		return program{}, errors.New("--repeat and --jobs are at least 1")
+	}
+	seed := c.Uint64("seed")
+	if seed == 0 {
+		seed = uint64(rand.Uint32())
+	}
+	p := program{jobs: c.Int("jobs"), limit: c.Float64("ratio")}
+	for _, s := range chosen {
+		if window := c.Duration("window"); window > 0 {
+			s = s.Lasting(window)
+		}
+		// One system after the other each time, so that what else the machine does meets all.
+		for n := range c.Int("repeat") {
+			for _, system := range systems {
+				if s.On(system) {
+					p.runs = append(p.runs, &run{
+						Scenario: s.Name, System: system, Number: n + 1, Seed: seed + uint64(n), scenario: s,
+					})
+				}
+			}
+		}
+		if i := slices.IndexFunc(systems, func(system scenario.System) bool { return !s.On(system) }); i >= 0 && !c.Bool("all") {
+			return program{}, fmt.Errorf("%s cannot be played on %s: what it does is not there", s.Name, systems[i])
+		}
+	}
+	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
+}
+
+func choose(names []string, all bool) ([]scenario.Scenario, error) {
+	if all {
+		return scenario.Shipped(), nil
+	}
+	var chosen []scenario.Scenario
+	for _, name := range names {
+		s, ok := scenario.Find(name)
+		if !ok {
+			var have []string
+			for _, s := range scenario.Shipped() {
+				have = append(have, s.Name)
+			}
+			return nil, fmt.Errorf("there is no scenario %q; there are: %s", name, strings.Join(have, ", "))
+		}
+		chosen = append(chosen, s)
+	}
+	if len(chosen) == 0 {
+		return nil, errors.New("name a scenario (see: solovip lab list), or give --all")
+	}
+	return chosen, nil
+}
+
+// chooseSystems returns the systems of the given names, lease when there are none.
+func chooseSystems(names []string, keepalived bool) ([]scenario.System, error) {
+	if len(names) == 0 {
+		names = []string{string(scenario.Lease)}
+	}
+	if keepalived {
+		names = append(names, string(scenario.Keepalived))
+	}
+	var systems []scenario.System
+	for _, name := range names {
+		system := scenario.System(name)
+		if !slices.Contains(scenario.Systems(), system) {
+			return nil, fmt.Errorf("unknown system %q; there are: lease, veto, vrrp, keepalived", name)
+		}
+		if !slices.Contains(systems, system) {
+			systems = append(systems, system)
+		}
+	}
+	return systems, nil
+}
