@@ -228,8 +228,18 @@ func (c *chaos) trouble(b byte) string {
 		c.addFails = true
 	case 13:
 		c.removeFails = true
+	case 14:
+		if mac, there := c.station(); there {
+			return c.step(sighting("VI_1", mac))
+		}
 	}
 	return ""
+}
+
+// station returns who speaks ARP for the address now: mostly nobody.
+func (c *chaos) station() (mac string, there bool) {
+	n := c.next()
+	return fmt.Sprintf("02:00:00:00:00:%02x", n), n >= 200
 }
 
 // report is a peer's word of itself; every now and then it was started anew.
@@ -325,6 +335,9 @@ func (c *chaos) finish(fails bool) string {
 		case LeftStored:
 			e.Err = err
 			ev = e
+		case AddressesProbed:
+			e.Err, e.Answers = err, nil
+			ev = e
 		}
 	}
 	return c.step(ev)
@@ -373,6 +386,12 @@ func (c *chaos) step(ev Event) string {
 			c.results = append(c.results, GuardsDone{Claim: a.Claim, Always: a.Always})
 		case AskReference:
 			c.results = append(c.results, ReferenceDone{Answers: c.asked%2 == 0})
+		case ProbeAddresses:
+			probed := AddressesProbed{Claim: a.Claim}
+			if mac, there := c.station(); there {
+				probed.Answers = append(probed.Answers, sighting(a.Claim, mac).Station)
+			}
+			c.results = append(c.results, probed)
 		case AskWitness:
 			c.swaps = append(c.swaps, a.Operation)
 		case Question:

@@ -35,6 +35,8 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	witness up | down | wipe
 //	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference
 //	script NAME up | down, link NAME up | down
+//	station [MAC]              from now on that device (or none) answers probes
+//	seen CLAIM                 it speaks for an address of the claim unasked
 //	reload KEY=VALUE...        with other settings; `reload without NAME` takes a claim away
 //	handover CLAIM [TO], standby on | off   an operator's commands
 //	show                       phase, verdict and guards of each claim
@@ -203,6 +205,10 @@ func (s *scriptRun) command(line string) error {
 		w.step(Link{Interface: arg(1), Up: arg(2) == "up"})
 	case "handover":
 		w.step(Handover{Claim: arg(1), To: arg(2)})
+	case "station":
+		w.station = arg(1)
+	case "seen":
+		w.step(sighting(arg(1), w.station))
 	case "standby":
 		w.step(Standby{On: arg(1) == "on"})
 	case "reload":

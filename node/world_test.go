@@ -33,8 +33,8 @@ type world struct {
 	slow    map[string]time.Duration // effect: how long it takes
 	rules   rules
 	trace   func(string) // takes each action in words
-	wake    time.Time
-	atOnce  int // ticks at one instant
+	station string       // the MAC of another device that has the first address
+	atOnce  int          // ticks at one instant
 	problem string
 }
 
@@ -175,7 +175,11 @@ func (w *world) do(a Action) Event {
 	case AskReference:
 		w.later("reference", 5*time.Millisecond, ReferenceDone{Answers: w.failed("reference") == nil})
 	case ProbeAddresses:
-		w.later("probe", 400*time.Millisecond, AddressesProbed{Claim: a.Claim})
+		probed := AddressesProbed{Claim: a.Claim}
+		if w.station != "" {
+			probed.Answers = append(probed.Answers, sighting(a.Claim, w.station).Station)
+		}
+		w.later("probe", 400*time.Millisecond, probed)
 	case Question:
 		w.question(a.Request)
 	case AskWitness:
@@ -183,6 +187,13 @@ func (w *world) do(a Action) Event {
 	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell, Stopped:
 	}
 	return nil
+}
+
+// sighting is another device that speaks for the first address of VI_1.
+func sighting(claim, mac string) AddressSeen {
+	seen := AddressSeen{Claim: claim}
+	seen.Station.MAC, seen.Station.Address = mac, testInstance("VI_1", 51).VRRP.Addresses[0]
+	return seen
 }
 
 // question lets a peer answer, after a moment.
