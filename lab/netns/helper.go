@@ -47,10 +47,6 @@ func controlService(ctx context.Context, args []string) error {
 	switch verb {
 	case "start":
 		return s.Start()
-	case "stop":
-		return s.Stop()
-	case "status":
-		return s.Status()
 	case "run":
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 		defer stop()

@@ -28,10 +28,8 @@ type Service struct {
 	Node   string
 	Dir    string // for its pid and log files
 	Report string // the oracle's unix socket
+	Lab    string // the lab's binary
 }
-
-// ErrNotRunning is what Status returns of a service that does not run.
-var ErrNotRunning = errors.New("the service is not running")
 
 // report is what the service tells the oracle, one a line. The connection stays open as
 // long as the service runs, so that its end is noticed however it comes.
@@ -41,8 +39,43 @@ type report struct {
 	Boot  time.Duration `json:"boot_ns"`
 }
 
-// stopPatience is how long Stop waits for the service to go.
-const stopPatience = 5 * time.Second
+// The scripts that control the service, apart from its start. A guard waits for them
+// while nobody answers for the VIP, so they are not this binary, of which the start alone
+// takes 10 ms. The service has the lock of its pid file until it is gone, however it
+// goes; the number in the file means nothing without it.
+const (
+	stopScript = `#!/bin/sh
+flock --shared --nonblock %[1]s true && exit 0
+read -r pid < %[1]s && kill -TERM "$pid"
+exec flock --shared --timeout 5 %[1]s true
+`
+	statusScript = `#!/bin/sh
+# 0: the lock is held, it runs; 1: it does not
+exec flock --shared --nonblock --conflict-exit-code 0 %[1]s false
+`
+)
+
+// Install writes the scripts.
+func (s Service) Install() error {
+	if _, err := exec.LookPath("flock"); err != nil {
+		return fmt.Errorf("find flock: %w (install the package util-linux)", err)
+	}
+	for name, text := range map[string]string{"stop": stopScript, "status": statusScript} {
+		if err := os.WriteFile(filepath.Join(s.Dir, name), fmt.Appendf(nil, text, s.pidFile()), 0o755); err != nil { //nolint:gosec // a program
+			return fmt.Errorf("write the service's script: %w", err)
+		}
+	}
+	return nil
+}
+
+// Command returns the command that carries out start, stop or status. The status is 0
+// while the service runs.
+func (s Service) Command(verb string) []string {
+	if verb == "start" {
+		return append([]string{s.Lab}, s.args(verb)...)
+	}
+	return []string{filepath.Join(s.Dir, verb)}
+}
 
 // args returns the arguments with which the lab's binary carries out a verb.
 func (s Service) args(verb string) []string {
@@ -54,9 +87,14 @@ func (s Service) pidFile() string { return filepath.Join(s.Dir, "service.pid") }
 // Start starts the service in the background, as an init script would, and returns when
 // it answers. One that runs already is left alone.
 func (s Service) Start() error {
-	if pid, err := s.pid(); err != nil || pid != 0 {
+	f, err := s.lock(unix.LOCK_SH, 0)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
+	_ = f.Close() // nothing was written
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the service's binary: %w", err)
@@ -85,77 +123,42 @@ func (s Service) Start() error {
 	return nil
 }
 
-// Stop stops the service and returns when it is gone.
-func (s Service) Stop() error {
-	pid, err := s.pid()
-	if err != nil || pid == 0 {
-		return err
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("watch process %d: %w", pid, err)
-	}
-	defer unix.Close(fd)
-	if again, err := s.pid(); err != nil || again != pid {
-		return err // it went by itself, and the number may be another's by now
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("stop process %d: %w", pid, err)
-	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(stopPatience.Milliseconds()))
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return fmt.Errorf("wait for process %d: %w", pid, err)
-		case n == 0:
-			return fmt.Errorf("process %d still runs %v after it was told to stop", pid, stopPatience)
-		default:
-			return nil
-		}
-	}
-}
-
-// Status returns nil while the service runs, else ErrNotRunning.
-func (s Service) Status() error {
-	pid, err := s.pid()
-	if err == nil && pid == 0 {
-		return ErrNotRunning
-	}
-	return err
-}
-
-// pid returns which process holds the lock on the pid file, zero for none. The lock is
-// the truth and not the number in the file: the kernel takes it away with the process.
-func (s Service) pid() (int, error) {
+// lock opens the pid file and locks it, in the given way. While others hold it, it tries
+// again for the given time, and then returns EWOULDBLOCK.
+func (s Service) lock(how int, patience time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(s.pidFile(), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return 0, fmt.Errorf("open the service's pid file: %w", err)
+		return nil, fmt.Errorf("open the service's pid file: %w", err)
 	}
-	defer f.Close()
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil {
-		return 0, fmt.Errorf("look at the lock of %s: %w", f.Name(), err)
+	const pause = 2 * time.Millisecond
+	for {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case patience <= 0:
+			_ = f.Close() // nothing was written
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		patience -= pause
+		time.Sleep(pause) // a script lets go of the lock without telling
 	}
-	if lock.Type == unix.F_UNLCK {
-		return 0, nil
-	}
-	return int(lock.Pid), nil
 }
 
 // Run is the service: it answers until ctx is done. When it answers, it writes "ready"
 // to started and closes it.
 func (s Service) Run(ctx context.Context, started io.WriteCloser) error {
-	f, err := os.OpenFile(s.pidFile(), os.O_RDWR|os.O_CREATE, 0o644)
+	const scripts = 500 * time.Millisecond // status and stop have the lock for a moment too
+	f, err := s.lock(unix.LOCK_EX, scripts)
 	if err != nil {
-		return fmt.Errorf("open the service's pid file: %w", err)
+		return fmt.Errorf("is the service running already? %w", err)
 	}
 	defer f.Close() // and with it, only now, the lock
-	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
-		return fmt.Errorf("lock %s, is the service running already: %w", f.Name(), err)
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("empty the service's pid file: %w", err)
+	}
+	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+		return fmt.Errorf("write the service's pid file: %w", err)
 	}
 	oracle, err := net.Dial("unix", s.Report) //nolint:noctx // a local socket answers or refuses at once
 	if err != nil {

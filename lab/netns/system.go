@@ -63,8 +63,11 @@ func (s *setup) prepare() error {
 	return nil
 }
 
-// write writes the configuration of a host that runs a daemon.
+// write writes the configuration of a node, and the scripts of its service.
 func (s *setup) write(h *host) error {
+	if err := s.guarded(h).Install(); err != nil {
+		return err
+	}
 	return os.WriteFile(s.configFile(h), []byte(s.config(h)), 0o644)
 }
 
@@ -178,12 +181,12 @@ func (s *setup) blocks(h *host) string {
 
 // service returns the command line that controls the guarded service on a host.
 func (s *setup) service(verb string, h *host) string {
-	return strings.Join(s.serviceArgs(verb, h), " ")
+	return strings.Join(s.guarded(h).Command(verb), " ")
 }
 
-func (s *setup) serviceArgs(verb string, h *host) []string {
-	service := Service{Node: h.Name, Dir: h.dir, Report: s.report}
-	return append([]string{s.job.Lab}, service.args(verb)...)
+// guarded returns the host's service.
+func (s *setup) guarded(h *host) Service {
+	return Service{Node: h.Name, Dir: h.dir, Report: s.report, Lab: s.job.Lab}
 }
 
 func (s *setup) fifo(h *host) string { return filepath.Join(h.dir, "notify") }
@@ -199,13 +202,13 @@ func (s *setup) minister(h *host, states io.Reader) error {
 		if len(words) < 3 || words[0] != "INSTANCE" {
 			continue
 		}
-		argv := s.serviceArgs("stop", h)
+		argv := s.guarded(h).Command("stop")
 		if words[2] == "MASTER" {
-			argv = s.serviceArgs("start", h)
+			argv = s.guarded(h).Command("start")
 		}
 		cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // has its own limits, and ends with the stage
 		if err := h.inside(cmd.Run); err != nil {
-			return fmt.Errorf("%s on %s: %w", strings.Join(argv[1:4], " "), h.Name, err)
+			return fmt.Errorf("%s on %s: %w", filepath.Base(argv[0]), h.Name, err)
 		}
 	}
 	return nil
