@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,8 +40,9 @@ type Expect struct {
 type Verdict struct {
 	Figures  Figures  `json:"figures"`
 	Failures []string `json:"failures,omitempty"`
-	// Inconclusive says that the lab itself was held up for longer than BlindLimit: then
-	// the run proves nothing, whatever else it shows, and should be repeated.
+	// Inconclusive says that the lab itself was held up, and the run should be repeated:
+	// for longer than BlindLimit, so that it proves nothing, whatever it shows; or for
+	// less, and nothing but a time was exceeded, which may be that machine's doing.
 	Inconclusive bool `json:"inconclusive,omitempty"`
 	// Split says that the system was expected to have two holders, and had.
 	Split bool `json:"split,omitempty"`
@@ -86,15 +88,26 @@ func Judge(h History, e Expect) Verdict {
 	if f.TwoServing > 0 && e.TwoAtMost == 0 && !e.TwoServices {
 		fail("two guarded services ran for %d ms", f.TwoServing.Milliseconds())
 	}
+	certain := len(v.Failures)
 	judgeSilence(f, e, fail)
 	judgeTakeover(f, e, fail)
+	times := len(v.Failures) - certain
 	if e.Stays && f.Changes > 0 {
 		fail("the holder changed %d times, it should have stayed", f.Changes)
 	}
 	if e.Holder != "" && f.Final != e.Holder {
 		fail("holder at the end is %s, %s expected", f.Final, e.Holder)
 	}
+	if times > 0 && times == len(v.Failures) && heldUp(h) {
+		v.Inconclusive = true
+	}
 	return v
+}
+
+// heldUp reports whether the lab was held up since the run was ready.
+func heldUp(h History) bool {
+	ready, _ := h.first(Ready)
+	return slices.ContainsFunc(h.Blind, func(gap Gap) bool { return gap.To > ready })
 }
 
 func judgeSilence(f Figures, e Expect, fail func(string, ...any)) {

@@ -135,6 +135,30 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A machine that holds the lab up holds daemons up too. What is no question of time
+// counts nevertheless.
+func TestWhatAHeldUpLabProves(t *testing.T) {
+	tests := []struct {
+		name   string
+		blind  Gap
+		expect Expect
+		want   bool
+	}{
+		{"too slow, held up for a little", Gap{ARP, 2000 * ms, 2060 * ms}, Expect{Takeover: 2800 * ms}, true},
+		{"too slow, held up before it counted", Gap{ARP, 100 * ms, 160 * ms}, Expect{Takeover: 2800 * ms}, false},
+		{"the wrong holder too", Gap{ARP, 2000 * ms, 2060 * ms}, Expect{Takeover: 2800 * ms, Holder: "n1"}, false},
+		{"all is well", Gap{ARP, 2000 * ms, 2060 * ms}, Expect{Takeover: 2900 * ms}, false},
+		{"held up for long", Gap{ARP, 2000 * ms, 2400 * ms}, Expect{Takeover: 2900 * ms}, true},
+	}
+	for _, tt := range tests {
+		h := powerOff()
+		h.Blind = []Gap{tt.blind}
+		if v := Judge(h, tt.expect); v.Inconclusive != tt.want {
+			t.Errorf("%s: inconclusive %v, want %v (%q)", tt.name, v.Inconclusive, tt.want, v.Failures)
+		}
+	}
+}
+
 func TestVerdictInOneLine(t *testing.T) {
 	got := Judge(powerOff(), Expect{Holder: "n2"}).String()
 	want := "two holders 0 ms, nobody 2839 ms, take-over 2840 ms, holder at the end n2: PASS"
