@@ -53,6 +53,7 @@ type Lease struct {
 type seenNode struct {
 	Versioned[NodeRecord]
 	changed  time.Time // when Beat (or the record's absence) was first seen so
+	before   time.Time // and when the Beat before it was, of the same Incarnation
 	restarts time.Time // when Incarnation was first seen so
 }
 

@@ -341,8 +341,20 @@ func TestAlive(t *testing.T) {
 	if n2.Alive("n1") || n2.Alive("n3") {
 		t.Error("a node whose record never changed, or is not there, counts as alive")
 	}
-	b.pass(b.timing.Renew, "n1", "n2")
+	// A renewal of n1 succeeds, but n1 does not hear of it: what it does next it decides
+	// without the witness.
+	b.now = b.now.Add(b.timing.Renew)
+	op := b.send("n1")
+	b.store.do(op.Swap)
+	b.lose("n1", op)
 	b.observe("n2")
+	if n2.Alive("n1") {
+		t.Error("a node whose only renewal had no reply counts as alive")
+	}
+	for range 3 {
+		b.pass(b.timing.Renew, "n1", "n2")
+		b.observe("n2")
+	}
 	if !n2.Alive("n1") {
 		t.Error("a node that renews does not count as alive")
 	}

@@ -143,11 +143,12 @@ func (l *Lease) seeNode(now time.Time, name string, v Versioned[NodeRecord], rev
 	if v.Version <= known.Version {
 		return
 	}
-	seen := seenNode{v, known.changed, known.restarts}
+	seen := known
+	seen.Versioned = v
 	if known.Version == 0 || v.Record.Incarnation != known.Record.Incarnation {
-		seen.changed, seen.restarts = now, now
+		seen = seenNode{Versioned: v, changed: now, restarts: now}
 	} else if v.Record.Beat != known.Record.Beat {
-		seen.changed = now
+		seen.changed, seen.before = now, known.changed
 	}
 	l.nodes[name] = seen
 }
@@ -229,10 +230,12 @@ func (l *Lease) Beat(node string) (at time.Time, ok bool) {
 	return n.changed, n.Version != 0
 }
 
-// Alive reports whether the node's record was seen to change while this node looked on.
+// Alive reports whether the node has read an answer of the witness while this node looked
+// on. One renewal does not show that: its reply may have been lost. But a node sends
+// the next one that can succeed only when it knows of the one before.
 func (l *Lease) Alive(node string) bool {
 	n := l.nodes[node]
-	return n.Version != 0 && n.changed.After(l.since)
+	return n.Version != 0 && n.before.After(l.since)
 }
 
 // Answered returns when the witness last answered, and the error of the last try if
