@@ -48,6 +48,9 @@ func (p *page) claim(s node.Snapshot, c node.ClaimSnapshot, now time.Time) {
 	if !held(c) && c.Why != "" {
 		p.line("  because     ", c.Why)
 	}
+	for _, other := range c.Conflicts {
+		p.line("  conflict    ", conflict(other))
+	}
 	p.ifLost(c)
 }
 
@@ -103,6 +106,10 @@ func instance(in node.InstanceSnapshot) string {
 		text += ": " + in.Fault
 	}
 	return text
+}
+
+func conflict(c node.ConflictSnapshot) string {
+	return fmt.Sprintf("%s has %s too, last seen %s ago, count %d", c.Station, c.Address, span(c.LastMS), c.Count)
 }
 
 // peerRows returns the table of peers; what a peer says of a second claim stands in a
