@@ -58,6 +58,10 @@ func (p *Promises) To(now time.Time, claim string) string {
 	return ""
 }
 
+// Last returns the node that the claim was last promised to, if that has not said that it let
+// go, however long ago that was; empty: none is known.
+func (p *Promises) Last(claim string) string { return p.given[claim].to }
+
 // fresh reports whether promises of a former start may still bind this node.
 func (p *Promises) fresh(now time.Time) bool { return now.Before(p.started.Add(p.wait)) }
 
@@ -129,6 +133,9 @@ func (b *Ballot) count() {
 // Until returns the end of the permission that the promises give; zero: none was
 // ever given.
 func (b *Ballot) Until() time.Time { return b.until }
+
+// Running reports whether a round was opened and has not been ended.
+func (b *Ballot) Running() bool { return b.id != 0 }
 
 // Asked returns when the last round was opened.
 func (b *Ballot) Asked() time.Time { return b.asked }

@@ -59,6 +59,10 @@ type claim struct {
 	armed    time.Time // the deadline that the gate has
 
 	ballot   *arbiter.Ballot // the promises of others
+	gave     time.Time       // when it was last let go of in favour of another node
+	bid      arbiter.Token   // the token that they were asked to let this node hold with
+	pause    time.Time       // Idle: no round is opened before
+	lost     int             // rounds in a row that brought too little
 	asked    time.Time       // when the peers were last asked whether they hold it
 	question uint64          // that request's id
 	answers  map[string]answer
@@ -68,7 +72,8 @@ type claim struct {
 	dared    string       // the challenge that was last told
 	handover time.Time    // when a handover was last asked for
 	offered  time.Time    // when a peer last said that it has let go
-	link     linkEvidence // what ARP shows
+	link     arbiter.Link // what ARP shows
+	deaf     string       // why the link could not be asked
 }
 
 // answer is what a peer last said when it was asked whether it holds the claim.
@@ -151,6 +156,7 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	}
 	n.explain(c)
 	n.settleLink(now, c)
+	n.settleBallot(now, c)
 	switch c.verdict.Do {
 	case arbiter.Refuse:
 		c.consults = time.Time{}
@@ -217,6 +223,11 @@ func (n *Node) take(now time.Time, c *claim) {
 			break
 		}
 		c.token = c.known + 1
+	case n.cfg.Mode == arbiter.ModeQuorum:
+		if !n.bidStands(c) {
+			return
+		}
+		c.token = c.bid
 	default:
 		c.token = c.known + 1
 	}
@@ -301,7 +312,7 @@ func (n *Node) keepPermission(now time.Time, c *claim) {
 		}
 		return
 	}
-	if token, _, ok := n.lease.Permission(c.cfg.Name); !ok {
+	if token, _, _ := n.lease.Permission(c.cfg.Name); !n.leased(now, c) {
 		n.lease.Take(c.cfg.Name, c.token-1)
 	} else if token > max(c.token, c.storing) {
 		c.storing = token
@@ -358,6 +369,9 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && now.Before(c.fenced) && c.always.state != guardsOff {
 		return
 	}
+	if c.cfg.Guarded && !n.guardsMayStart(now, c) {
+		return // a former holder's guards may still run: the next holder would not know
+	}
 	n.release(now, c)
 }
 
@@ -379,6 +393,9 @@ func (n *Node) released(now time.Time, c *claim) {
 	if !c.forced {
 		n.offer(c)
 		c.yield(n, now, false)
+	}
+	if c.to != "" {
+		c.gave = now
 	}
 	c.to = ""
 }

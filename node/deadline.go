@@ -56,7 +56,7 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 	}
 	d.add(c.guards.due())
 	d.add(c.always.due())
-	c.link.deadlines(c, now, d)
+	c.linkDeadlines(now, d)
 	switch c.phase {
 	case Idle:
 		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
@@ -80,6 +80,9 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		d.add(c.verdict.Until)
 	case Leaving:
 		d.add(c.retry)
+		if now.Before(c.guardsAt) {
+			d.add(c.guardsAt)
+		}
 	case Releasing:
 		if n.lease != nil {
 			_, until, _ := n.lease.Permission(c.cfg.Name)

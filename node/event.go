@@ -102,14 +102,14 @@ type (
 	// AddressesProbed is the result of ProbeAddresses: who answers, this host left out.
 	AddressesProbed struct {
 		Claim   string
-		Answers []Station
+		Answers []arbiter.Station
 		Err     error
 	}
 	// AddressSeen says that another station speaks for an address of the claim: a conflict
 	// as in RFC 5227 section 2.4, if the claim is held here.
 	AddressSeen struct {
 		Claim   string
-		Station Station
+		Station arbiter.Station
 	}
 	// GuardsDone is the result of StartGuards (On) or StopGuards; On with an error also comes
 	// when a service that was started has ended by itself.

@@ -32,10 +32,10 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 	}
 	for _, name := range n.cfg.Peers {
 		p := n.peerEvidence(now, c, n.peers[name])
-		c.link.heard(now, n.peers[name], p.Holds)
+		c.link.Heard(now, n.peers[name].seen, name, p.Holds)
 		in.Peers = append(in.Peers, p)
 	}
-	in.ARP, in.ARPFrom = c.link.stands(now)
+	in.ARP, in.ARPFrom = c.link.Stands(now)
 	in.Want = n.want(now, c, in.Lease)
 	return in
 }
@@ -182,6 +182,9 @@ func (n *Node) want(now time.Time, c *claim, lease arbiter.Lease) arbiter.Want {
 func (n *Node) offeredBy(now time.Time, c *claim, lease arbiter.Lease) bool {
 	if c.offeredNow(now) {
 		return true
+	}
+	if !c.gave.IsZero() && now.Sub(c.gave) < offerFor {
+		return false // it was just given to another node
 	}
 	return lease.State == arbiter.LeaseFree && lease.Holder != "" && lease.Holder != n.cfg.Name ||
 		lease.State == arbiter.LeaseMine

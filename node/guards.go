@@ -94,6 +94,9 @@ func (n *Node) settleGuards(now time.Time, c *claim) {
 	if c.cfg.Guarded {
 		// Once started they stay: the word that let them start early may age meanwhile.
 		run := c.phase == Held && (c.guards.state != guardsOff || n.guardsMayStart(now, c))
+		if run {
+			c.guardsAt = time.Time{} // nobody else's run: whoever comes next need not wait
+		}
 		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token}, run, c.forced)
 	}
 	if c.cfg.GuardedAlways {
@@ -113,7 +116,16 @@ func (c *claim) waitForGuards(n *Node, now time.Time) {
 	case !c.cfg.Guarded:
 		return
 	case n.lease != nil && n.leased(now, c):
-		if c.former = n.lease.TakenFrom(c.cfg.Name); c.former == "" {
+		var unreleased bool
+		c.former, unreleased = n.lease.TakenFrom(c.cfg.Name)
+		limit := n.cfg.Timing.Wait + witness.WaitFor(c.cfg.GuardLimit, 0)
+		switch last := n.promises.Last(c.cfg.Name); {
+		case unreleased:
+		case last != "":
+			c.former = last // it may have held by promises, of which the store knows nothing
+		case now.Sub(n.started) < limit:
+			c.former = "" // a promise of a former start is forgotten
+		default:
 			return
 		}
 	case n.cfg.Mode != arbiter.ModeQuorum || c.offeredNow(now):

@@ -113,22 +113,6 @@ func (n *Node) obtain(now time.Time, c *claim) {
 	n.openBallot(now, c)
 }
 
-// openBallot asks the voters for their promises, once each renewal period.
-func (n *Node) openBallot(now time.Time, c *claim) {
-	if now.Sub(c.ballot.Asked()) < n.cfg.Timing.Renew {
-		return
-	}
-	id := n.newRequest()
-	c.ballot.Open(now, id)
-	for _, name := range c.ballot.Voters() {
-		if n.leftForGood(n.peers[name]) {
-			c.ballot.Grant(name)
-			continue
-		}
-		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestPromise, To: name, Claim: c.cfg.Name, Token: c.token, Priority: c.priority()})
-	}
-}
-
 // askHandover asks the holder to let go in favour of this node.
 func (n *Node) askHandover(now time.Time, c *claim) {
 	if now.Sub(c.handover) < retryEvery {
@@ -158,7 +142,6 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 	case nil:
 		a.Why = "no such claim here"
 	default:
-		c.known = max(c.known, r.Token)
 		switch r.Kind {
 		case arbiter.RequestHolds:
 			a.Yes = c.holds()
@@ -174,27 +157,12 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		default:
 			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)
 		}
+		if a.Yes {
+			c.known = max(c.known, r.Token)
+		}
 		a.Token = c.known
 	}
 	n.emit(Reply{a})
-}
-
-// promise decides about a promise to a peer.
-func (n *Node) promise(now time.Time, c *claim, r arbiter.Request) (why string) {
-	switch {
-	case n.promises == nil:
-		return "this node's mode knows no promises"
-	case c.phase != Idle:
-		return "this node holds it"
-	case c.ballot.Until().After(now):
-		return "this node has promises itself"
-	case n.lease != nil && n.lease.Unsettled(c.cfg.Name):
-		return "a take of this node's own is under way"
-	}
-	if n.lease != nil {
-		n.lease.Drop(c.cfg.Name)
-	}
-	return n.promises.Grant(now, r)
 }
 
 // handOver begins to let go in favour of a peer whose priority is higher.
@@ -206,6 +174,8 @@ func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string)
 		return r.From + " cannot hold it"
 	case n.lease != nil && !n.witnessSilent(now) && !n.leased(now, c):
 		return "the witness is just back: it is being told who holds"
+	case c.cfg.Guarded && !n.guardsMayStart(now, c):
+		return "the guarded services of the holder before may still be stopping"
 	case r.Priority <= c.priority():
 		return fmt.Sprintf("priority %d is not higher than %d", r.Priority, c.priority())
 	}

@@ -164,7 +164,7 @@ func (n *Node) claimSnapshot(now time.Time, c *claim) ClaimSnapshot {
 			s.RemainingMS = c.verdict.Until.Sub(now).Milliseconds()
 		}
 	}
-	s.Conflicts = c.link.conflicts(now)
+	s.Conflicts = c.conflicts(now)
 	if c.cfg.Guarded {
 		s.Guards = c.guards.state.String()
 	}

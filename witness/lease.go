@@ -184,7 +184,7 @@ func (l *Lease) Deadline(now time.Time) time.Time {
 		at := now
 		if w.take {
 			s := l.Standing(now, claim)
-			if s.State == Unknown || s.State == Mine {
+			if s.State == Unknown || s.State == Mine || l.err != nil {
 				continue
 			}
 			at = s.At
@@ -233,7 +233,9 @@ func (l *Lease) build(now time.Time, f *flight) Swap {
 	for _, claim := range slices.Sorted(maps.Keys(l.wishes)) {
 		w, rec := l.wishes[claim], l.claims[claim]
 		if w.take {
-			if st := l.Standing(now, claim); st.State != Free {
+			// After a lost reply only a renewal goes out: a take that is lost as well would be in
+			// doubt for as long as the witness is silent, and bar this node from promising.
+			if st := l.Standing(now, claim); st.State != Free || l.err != nil {
 				continue
 			}
 			token := max(rec.Record.Token, w.floor) + 1
@@ -273,16 +275,19 @@ func (l *Lease) assert(now time.Time, s *Swap, f *flight) {
 // more because its reply was lost finds this node in the record: that changes nothing.
 func (l *Lease) noteFormer(claim string, r ClaimRecord) {
 	switch {
-	case r.Released || r.Holder == "":
+	case r.Released:
 		delete(l.from, claim)
 	case r.Holder != l.cfg.Node:
-		l.from[claim] = r.Holder
+		l.from[claim] = r.Holder // empty: there is no record, so nobody knows
 	}
 }
 
-// TakenFrom returns the node that held the claim before this one and did not release
-// it; empty: it was released, or nobody held it.
-func (l *Lease) TakenFrom(claim string) string { return l.from[claim] }
+// TakenFrom reports whether the claim was taken from a node that did not release it, and
+// from which; empty when the store had no record of it.
+func (l *Lease) TakenFrom(claim string) (node string, unreleased bool) {
+	node, unreleased = l.from[claim]
+	return node, unreleased
+}
 
 // evict adds to the Swap what makes the former holder's next renewal fail, unless it
 // has let go itself: its record must be as seen, and changes.

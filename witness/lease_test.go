@@ -192,8 +192,9 @@ func TestReplyLostThatHadHappened(t *testing.T) {
 		t.Error("a take whose reply was lost is settled, or another claim is not")
 	}
 	b.pass(b.timing.Renew, "n1")
-	if token := b.holds("n1", "web"); token != 2 || n1.Unsettled("web") || n1.TakenFrom("web") != "" {
-		t.Errorf("token %d, unsettled %t, taken from %q: want it taken anew, from nobody", token, n1.Unsettled("web"), n1.TakenFrom("web"))
+	from, unreleased := n1.TakenFrom("web")
+	if token := b.holds("n1", "web"); token != 2 || n1.Unsettled("web") || from != "" || !unreleased {
+		t.Errorf("token %d, unsettled %t, taken from %q (unreleased %t): want it taken anew, from nobody known", token, n1.Unsettled("web"), from, unreleased)
 	}
 }
 
@@ -358,7 +359,7 @@ func TestEviction(t *testing.T) {
 	b.standing("n2", "web", witness.Waiting, b.timing.Wait)
 	b.pass(b.timing.Wait, "n2")
 	b.holds("n2", "web")
-	if from := b.leases["n2"].TakenFrom("web"); from != "n1" {
+	if from, unreleased := b.leases["n2"].TakenFrom("web"); from != "n1" || !unreleased {
 		t.Errorf("taken from %q, want n1", from)
 	}
 	if taken := b.store.node("n1").Taken; taken != 1 {

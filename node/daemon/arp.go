@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
 )
@@ -32,10 +33,10 @@ func (d *daemon) probe(a node.ProbeAddresses) {
 			})
 		}
 		_ = all.Wait() // the errors are in errs
-		var answers []node.Station
+		var answers []arbiter.Station
 		for i, addr := range addrs {
 			for _, mac := range owners[i] {
-				answers = append(answers, node.Station{MAC: mac.String(), Address: addr.Prefix.Addr()})
+				answers = append(answers, arbiter.Station{MAC: mac.String(), Address: addr.Prefix.Addr()})
 			}
 		}
 		d.post(node.AddressesProbed{Claim: a.Claim, Answers: answers, Err: errors.Join(errs...)})
@@ -66,7 +67,7 @@ func (d *daemon) observe(claim string) {
 func (d *daemon) observeOn(ctx context.Context, claim, iface string, addrs []netip.Addr) {
 	emit := func(addr netip.Addr, station vip.MAC) {
 		select {
-		case d.events <- node.AddressSeen{Claim: claim, Station: node.Station{MAC: station.String(), Address: addr}}:
+		case d.events <- node.AddressSeen{Claim: claim, Station: arbiter.Station{MAC: station.String(), Address: addr}}:
 		default:
 			d.log.Debug("a conflict of addresses was dropped: the loop is behind", "claim", claim)
 		}

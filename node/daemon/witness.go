@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -52,10 +53,11 @@ func RunWitness(ctx context.Context, opt Options) error {
 	}
 	work.Go(func() error { return member.Run(workCtx) })
 	v := voter{
-		mesh: member, promises: arbiter.NewPromises(timing.Wait, boottime.Now()),
+		mesh: member, store: kept, log: opt.Logger,
+		voter:  arbiter.NewVoter(self.Name, timing.Wait, boottime.Now(), kept.tokens()),
 		report: arbiter.Report{Node: self.Name, Incarnation: kept.incarnation(), Witness: true},
 	}
-	work.Go(func() error { return v.run(workCtx, events, opt) })
+	work.Go(func() error { return v.run(workCtx, events) })
 	ready := func() {
 		opt.Logger.Info("witness ready", "name", self.Name, "cluster", cfg.Cluster.Name, "etcd", cfg.Witness != nil)
 		if _, err := sd.SdNotify(false, sd.SdNotifyReady); err != nil {
@@ -112,24 +114,20 @@ func newServer(cfg *config.Config, self config.Member, opt Options) (*server.Ser
 
 // voter is the witness's part in the mesh: it gives promises and says that it is there.
 type voter struct {
-	mesh     *mesh.Mesh
-	promises *arbiter.Promises
-	report   arbiter.Report
+	mesh   *mesh.Mesh
+	voter  *arbiter.Voter
+	store  *store
+	report arbiter.Report
+	log    *slog.Logger
 }
 
-func (v *voter) run(ctx context.Context, events <-chan mesh.Event, opt Options) error {
+func (v *voter) run(ctx context.Context, events <-chan mesh.Event) error {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case ev := <-events:
-			switch ev := ev.(type) {
-			case mesh.Asked:
-				v.mesh.Answer(v.answer(boottime.Now(), ev.Request))
-			case mesh.MemberChanged:
-				opt.Logger.Info("mesh member", "name", ev.Name, "alive", ev.Alive)
-			case mesh.ReportSeen, mesh.Answered:
-			}
+			v.take(ev)
 		case <-tick.C:
 			v.report.Seq++
 			if err := v.mesh.Publish(v.report); err != nil {
@@ -141,18 +139,30 @@ func (v *voter) run(ctx context.Context, events <-chan mesh.Event, opt Options) 
 	}
 }
 
-// answer replies to a node's question: a witness holds nothing, and promises.
-func (v *voter) answer(now time.Time, r arbiter.Request) arbiter.Answer {
-	a := arbiter.Answer{ID: r.ID, From: r.To, To: r.From, Claim: r.Claim}
-	switch r.Kind {
-	case arbiter.RequestPromise:
-		a.Why = v.promises.Grant(now, r)
-		a.Yes = a.Why == ""
-	case arbiter.RequestReleased:
-		v.promises.Release(r)
-		a.Yes = true
-	case arbiter.RequestHolds, arbiter.RequestHandover:
-		a.Why = "a witness holds nothing"
+// take follows one event of the mesh.
+func (v *voter) take(ev mesh.Event) {
+	switch ev := ev.(type) {
+	case mesh.Asked:
+		answer, token := v.voter.Answer(boottime.Now(), ev.Request)
+		if token != 0 && !v.remember(ev.Request.Claim, token) {
+			return // silence is a no
+		}
+		v.mesh.Answer(answer)
+	case mesh.ReportSeen:
+		for claim, token := range v.voter.Hear(ev.Report) {
+			v.remember(claim, token)
+		}
+	case mesh.MemberChanged:
+		v.log.Info("mesh member", "name", ev.Name, "alive", ev.Alive)
+	case mesh.Answered:
 	}
-	return a
+}
+
+// remember makes a token durable and reports whether it is.
+func (v *voter) remember(claim string, token arbiter.Token) bool {
+	err := v.store.setToken(claim, token)
+	if err != nil {
+		v.log.Error("a token cannot be stored; no promise is given with it", "claim", claim, "token", token, "err", err)
+	}
+	return err == nil
 }
