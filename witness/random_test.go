@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 1200, "how many random stories to play")
+	seeds = flag.Int("seeds", 800, "how many random stories to play")
 	first = flag.Uint64("seed", 1, "the first seed")
 )
 
