@@ -17,8 +17,6 @@ import (
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
-
-	"github.com/solovip/solovip/node"
 )
 
 const vetoNode = `cluster edge {
@@ -165,14 +163,25 @@ func (m *machine) mac() string {
 	return links[0].Address
 }
 
+// standing is what these stories read of `solovip status --json`.
+type standing struct {
+	Claims []struct {
+		State, Holder, Why string
+		Conflicts          []struct {
+			Station, Address string
+			Count            int
+		}
+	}
+}
+
 // status asks the machine's daemon how it stands; false when it has no claim yet.
-func (m *machine) status() (node.Snapshot, bool) {
+func (m *machine) status() (standing, bool) {
 	m.b.t.Helper()
 	bin, err := binary()
 	if err != nil {
 		m.b.t.Fatal(err)
 	}
-	var s node.Snapshot
+	var s standing
 	out, err := exec.Command(bin, "status", "--json", "--run-dir", filepath.Join(m.dir, "run")).Output()
 	if err != nil || json.Unmarshal(out, &s) != nil {
 		return s, false // it does not listen yet
