@@ -44,7 +44,7 @@ func (v *Voter) Answer(now time.Time, r Request) (a Answer, store Token) {
 	if a.Yes && r.Token > known {
 		v.tokens[r.Claim], store = r.Token, r.Token
 	}
-	a.Token = v.tokens[r.Claim]
+	a.Token = known // not the one just bid: the asker must see others' alone
 	return a, store
 }
 

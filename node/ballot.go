@@ -60,10 +60,10 @@ func (n *Node) withdraw(c *claim) {
 	}
 }
 
-// bidStands reports whether no higher token than the one bid was heard of since. If one was, the
+// bidStands reports whether the token bid is still above all that were heard of. If one was, the
 // voters are asked again with a higher one.
 func (n *Node) bidStands(c *claim) bool {
-	if c.known <= c.bid {
+	if c.known < c.bid {
 		return true
 	}
 	n.withdraw(c)

@@ -157,10 +157,10 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		default:
 			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)
 		}
+		a.Token = c.known // not the one just bid: the asker must see others' alone
 		if a.Yes {
 			c.known = max(c.known, r.Token)
 		}
-		a.Token = c.known
 	}
 	n.emit(Reply{a})
 }

@@ -12,13 +12,13 @@ type voter struct {
 	world    *World
 	up       bool
 	clock    clock
-	promises *arbiter.Promises
+	voter    *arbiter.Voter
 	asked    asked
-	tokens   map[string]arbiter.Token
+	tokens   map[string]arbiter.Token // on its disk
 }
 
 func newVoter(w *World) *voter {
-	v := &voter{world: w, clock: clock{first: time.Hour, ppm: w.rate()}}
+	v := &voter{world: w, clock: clock{first: time.Hour, ppm: w.rate()}, tokens: map[string]arbiter.Token{}}
 	v.start()
 	return v
 }
@@ -29,7 +29,7 @@ func (v *voter) start() {
 	}
 	v.world.note("%s: the mesh witness starts", witnessName)
 	v.up, v.asked = true, nil
-	v.promises = arbiter.NewPromises(v.world.Shape.Timing.Wait, v.clock.boot(v.world.Now))
+	v.voter = arbiter.NewVoter(witnessName, v.world.Shape.Timing.Wait, v.clock.boot(v.world.Now), v.tokens)
 	v.world.look()
 }
 
@@ -54,16 +54,9 @@ func (v *voter) asks(r arbiter.Request, run int) {
 	if !v.asked.first(key, send) {
 		return
 	}
-	a := arbiter.Answer{ID: r.ID, From: r.To, To: r.From, Claim: r.Claim}
-	switch r.Kind {
-	case arbiter.RequestPromise:
-		a.Why = v.promises.Grant(v.clock.boot(v.world.Now), r)
-		a.Yes = a.Why == ""
-	case arbiter.RequestReleased:
-		v.promises.Release(r)
-		a.Yes = true
-	case arbiter.RequestHolds, arbiter.RequestHandover:
-		a.Why = "a witness holds nothing"
+	a, token := v.voter.Answer(v.clock.boot(v.world.Now), r)
+	if token != 0 {
+		v.tokens[r.Claim] = token
 	}
 	v.asked[key] = &a
 	send(a)
