@@ -19,6 +19,7 @@ const (
 	guarded  = 6900 * time.Millisecond // the same, after the time the old holder may need to stop its own
 	orderly  = 200 * time.Millisecond  // solovip hands over and waits for no timer
 	blip     = 50 * time.Millisecond   // what a busy machine may add to a holder that stays
+	settle   = 100 * time.Millisecond  // plain VRRP: until one of two holders has heard of the other
 	handing  = 50 * time.Millisecond   // how long a handover may leave the VIP unanswered
 	window   = 8 * time.Second         // how long a fault lasts: more than two master-down intervals
 	starting = 30 * time.Second        // for daemons to start and one to take the VIP
@@ -110,7 +111,7 @@ func failover() Scenario {
 	leased.Serving, leased.Unserved = guarded, 2*guarded
 	// In plain VRRP n1 takes the VIP back by an advert, and n2 lets go when it hears it.
 	plain := moves
-	plain.TwoAtMost = 100 * time.Millisecond
+	plain.TwoAtMost = settle
 	return Scenario{
 		Name: "failover",
 		Text: "n1's cable is pulled and n2 takes over; it is plugged in again and n1 gets the VIP back",

@@ -33,6 +33,7 @@ type Expect struct {
 	Serving  time.Duration `json:"serving_ns,omitempty"`  // the same to an answer of its service; 0: any
 
 	Stays  bool   `json:"stays,omitempty"`  // the holder never changes
+	Moves  int    `json:"moves,omitempty"`  // how often the holder changes; 0: any number
 	Holder string `json:"holder,omitempty"` // who alone holds at the end; "": anybody
 }
 
@@ -94,6 +95,9 @@ func Judge(h History, e Expect) Verdict {
 	times := len(v.Failures) - certain
 	if e.Stays && f.Changes > 0 {
 		fail("the holder changed %d times, it should have stayed", f.Changes)
+	}
+	if e.Moves > 0 && f.Changes != e.Moves {
+		fail("the holder changed %d times, %d expected", f.Changes, e.Moves)
 	}
 	if e.Holder != "" && f.Final != e.Holder {
 		fail("holder at the end is %s, %s expected", f.Final, e.Holder)

@@ -72,6 +72,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{"as it should be", powerOff(), strict, ""},
 		{"nothing expected", powerOff(), Expect{}, ""},
+		{"should have moved once", powerOff(), Expect{Moves: 1}, ""},
 		{"both answer for one millisecond", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{ARP, "n1", 4000 * ms, 4000 * ms})
 		}), Expect{}, "two holders for 1 ms"},
@@ -105,6 +106,7 @@ func TestJudge(t *testing.T) {
 		{"too long without anybody", powerOff(), Expect{Nobody: 2800 * ms}, "nobody answered for 2839 ms"},
 		{"too long without a service", powerOff(), Expect{Unserved: 2800 * ms}, "no service answered for 2897 ms"},
 		{"should have stayed", powerOff(), Expect{Stays: true}, "the holder changed 1 times"},
+		{"should have moved twice", powerOff(), Expect{Moves: 2}, "the holder changed 1 times, 2 expected"},
 		{"wrong holder", powerOff(), Expect{Holder: "n1"}, "holder at the end is n2"},
 		{"nobody took over", with(func(h *History) {
 			h.Spans = h.Spans[:4]
