@@ -376,9 +376,10 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 }
 
 // releasing reports whether the witness's word on a release is worth waiting for: the
-// others learn of it there; once the lease has run out they need no word.
+// others learn of it there; once the lease has run out they need no word, and while the
+// witness is silent this node's own has to do.
 func (n *Node) releasing(now time.Time, c *claim) bool {
-	if n.lease == nil || !n.lease.Releasing(c.cfg.Name) {
+	if n.lease == nil || !n.lease.Releasing(c.cfg.Name) || n.witnessSilent(now) {
 		return false
 	}
 	_, until, _ := n.lease.Permission(c.cfg.Name)

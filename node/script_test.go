@@ -33,6 +33,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	ask NAME WORD CLAIM [N]    it asks n1: holds, promise, handover (with priority N), released
 //	                           (N is anything; a name after it: in favour of that node)
 //	witness up | down | wipe
+//	record CLAIM HOLDER TOKEN  what the witness has is changed to that, unreleased
 //	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference
 //	script NAME up | down, link NAME up | down
 //	station [MAC]              from now on that device (or none) answers probes
@@ -190,6 +191,11 @@ func (s *scriptRun) command(line string) error {
 		w.run(w.now.Add(d))
 	case "witness":
 		return s.witness(arg(1))
+	case "record":
+		n, err := strconv.ParseUint(arg(3), 10, 64)
+		w.store.put(witness.ClaimRecord{Claim: arg(1), Holder: arg(2), Incarnation: 1, Token: arbiter.Token(n)})
+		w.watch()
+		return err
 	case "fail":
 		w.fails[arg(1)] = strings.Join(words[2:], " ")
 	case "slow":

@@ -369,6 +369,11 @@ func (s *store) do(swap witness.Swap) witness.Outcome {
 	return witness.Outcome{Done: done, Observation: s.observe()}
 }
 
+func (s *store) put(r witness.ClaimRecord) {
+	s.revision++
+	s.claims[r.Claim] = witness.Versioned[witness.ClaimRecord]{Version: s.revision, Record: r}
+}
+
 func (s *store) observe() witness.Observation {
 	return witness.Observation{ClusterID: s.id, Revision: s.revision, Complete: true, Nodes: maps.Clone(s.nodes), Claims: maps.Clone(s.claims)}
 }
