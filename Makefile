@@ -59,7 +59,7 @@ lint: ## run go vet, gofmt and golangci-lint (built by go run at the first time:
 
 .PHONY: sim
 sim: ## play SEEDS (3000) random stories of faults on clusters under virtual time
-	$(GO) test -count=1 -timeout 60m -v -run '^TestSim' ./lab/sim -seeds $(SEEDS)
+	$(GO) test -count=1 -timeout 60m -v -run "^TestSim" ./lab/sim -strict -seeds $(SEEDS)
 
 .PHONY: demo
 demo: build ## show in under a minute what solovip does where keepalived splits (no root needed)

@@ -1,6 +1,7 @@
 package tidy
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/token"
@@ -18,6 +19,13 @@ const (
 	functionLines = 70 // comments and blank lines left out
 	packageLines  = 2750
 )
+
+// largePackages may have more, each for its reason. A package that no longer needs its
+// line here should lose it.
+var largePackages = map[string]int{ //nolint:gochecknoglobals // a table
+	"node":    2950, // one machine composed of all others; snapshots and ballots may leave it
+	"lab/sim": 3150, // a model of hosts, kernels, a network and a witness, with its checkers
+}
 
 func onePackageComment(t *Tree) []Finding {
 	var found []Finding
@@ -132,8 +140,9 @@ func filesStaySmall(t *Tree) []Finding {
 		}
 	}
 	for _, dir := range t.Dirs() {
-		if sum[dir] > packageLines {
-			found = append(found, Finding{Path: dir, Text: fmt.Sprintf("the package has %d lines, the budget is %d: part it where it is two nouns", sum[dir], packageLines)})
+		budget := cmp.Or(largePackages[dir], packageLines)
+		if sum[dir] > budget {
+			found = append(found, Finding{Path: dir, Text: fmt.Sprintf("the package has %d lines, the budget is %d: part it where it is two nouns", sum[dir], budget)})
 		}
 	}
 	return found

@@ -142,10 +142,10 @@ func (w *World) faultWitness(*Host) {
 	s := w.Store
 	switch w.Rand.IntN(6) {
 	case 0, 1:
-		s.Up = false
-		w.ends(func() { s.Up = true; w.note("the witness is back"); w.look() })
+		s.Switch(false)
+		w.ends(func() { s.Switch(true) })
 	case 2:
-		s.Up = true
+		s.Switch(true)
 	case 3:
 		s.Slow = w.spread(3 * time.Second)
 		w.ends(func() { s.Slow = 0; w.look() })

@@ -26,6 +26,7 @@ type Host struct {
 	asleep  bool // suspended
 	later   []func()
 	exposed bool          // woken, and the daemon has not run yet
+	woke    time.Duration // when it last did
 	able    time.Duration // since when the daemon can act; notAble: it cannot
 	refused time.Duration // when the kernel last refused: what it was asked for is asked again
 
@@ -156,6 +157,11 @@ func (h *Host) Freeze(length time.Duration) {
 	if h.daemon == nil || h.asleep {
 		return
 	}
+	// Until the daemon has armed the gate anew the kernel's timeouts are late by the time of
+	// the suspension: a freeze just then is a second fault at once, and not promised.
+	if h.woke > 0 && h.world.Now-h.woke < 2*h.world.Shape.Timing.Hold {
+		return
+	}
 	h.world.note("%s: the daemon is frozen for %v", h.Name, length)
 	h.daemon.freeze(length)
 }
@@ -191,7 +197,7 @@ func (h *Host) Wake() {
 		return
 	}
 	h.world.note("%s wakes", h.Name)
-	h.asleep, h.exposed = false, true
+	h.asleep, h.exposed, h.woke = false, true, h.world.Now
 	h.clock.resume(h.world.Now)
 	h.excuse()
 	h.changed()

@@ -117,6 +117,15 @@ func (s Shape) priority(claim, number int) uint8 {
 	return uint8(150 - 10*number)
 }
 
+// addresses are the claim's, one for each of its instances.
+func (s Shape) addresses(claim int) []netip.Addr {
+	all := []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + 2*claim)})}
+	if s.Claims[claim].Group {
+		all = append(all, netip.AddrFrom4([4]byte{10, 0, 0, byte(101 + 2*claim)}))
+	}
+	return all
+}
+
 // names of what a node tracks.
 const (
 	linkName   = "eth0"
@@ -131,11 +140,7 @@ func (s Shape) claimConfig(claim, number int, addr netip.Addr, token arbiter.Tok
 		Name: c.Name, Group: c.Group, Guarded: true, GuardedAlways: c.Always, GuardLimit: s.GuardLimit,
 		Token: token, Version: fmt.Sprint(revision),
 	}
-	instances := 1
-	if c.Group {
-		instances = 2
-	}
-	for i := range instances {
+	for i, vip := range s.addresses(claim) {
 		name := c.Name
 		if c.Group {
 			name = fmt.Sprintf("%s.%d", c.Name, i+1)
@@ -147,7 +152,7 @@ func (s Shape) claimConfig(claim, number int, addr netip.Addr, token arbiter.Tok
 			VRRP: vrrp.Config{
 				Name: name, VRID: vrrp.VRID(51 + 2*claim + i), Version: vrrp.V3, Priority: s.priority(claim, number),
 				AdvertInterval: s.Advert, Preempt: true, Source: addr,
-				Addresses:   []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + 2*claim + i)})},
+				Addresses:   []netip.Addr{vip},
 				DownAdverts: downAdverts, GARP: vrrp.GARP{Delay: 5 * time.Second, Repeat: 5},
 			},
 		})

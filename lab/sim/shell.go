@@ -8,6 +8,9 @@ import (
 	"github.com/solovip/solovip/node"
 )
 
+// probeFor is how long ARP probes take.
+const probeFor = 300 * time.Millisecond
+
 var (
 	errStore  = errors.New("no space left on device")
 	errKernel = errors.New("netlink: no buffer space available")
@@ -38,6 +41,8 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.host.world.note("%s %s: %s (%s)", d.host.Name, a.Claim, a.Text, a.Why)
 	case node.Respond:
 		d.host.world.note("%s answers the operator: %s %v", d.host.Name, a.Text, a.Err)
+	case node.ProbeAddresses:
+		d.probe(a)
 	case node.AskReference:
 		return node.ReferenceDone{Answers: true}
 	case node.Stopped:
@@ -152,6 +157,24 @@ func (d *daemon) removeAddresses(a node.RemoveAddresses) error {
 	return nil
 }
 
+// probe asks by ARP who else answers for the addresses: what adverts get through, ARP does too.
+func (d *daemon) probe(a node.ProbeAddresses) {
+	h, claim := d.host, d.host.world.Shape.claim(a.Claim)
+	w := h.world
+	d.after(probeFor, func() {
+		var found []arbiter.Station
+		for i, o := range w.Hosts {
+			if o == h || !o.answers(claim) || !w.passes(h.number, i, VRRP) || !w.passes(i, h.number, VRRP) {
+				continue
+			}
+			for _, vip := range w.Shape.addresses(claim) {
+				found = append(found, arbiter.Station{MAC: o.Name, Address: vip})
+			}
+		}
+		d.step(node.AddressesProbed{Claim: a.Claim, Answers: found})
+	})
+}
+
 // took has the checker judge the token of a holding.
 func (d *daemon) took(claim int) {
 	w, h := d.host.world, d.host
@@ -207,7 +230,7 @@ func (d *daemon) learn(ev node.Event) {
 
 func (d *daemon) learnToken(name string, t arbiter.Token) {
 	w, claim := d.host.world, d.host.world.Shape.claim(name)
-	if t > d.told[claim] && t <= w.peak[claim] && w.minted[claim][t] != d.host.Name {
+	if t > d.told[claim] && t <= w.peak[claim] && t != d.token[claim] && w.minted[claim][t] != d.host.Name {
 		d.told[claim] = t
 	}
 }

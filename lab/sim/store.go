@@ -20,6 +20,7 @@ type Store struct {
 	Loses    float64       // how likely a reply is lost
 
 	world *World
+	run   int // which start of it this is: connections do not outlive it, nor what is on them
 	data  records
 	view  *witness.Observation // of data; nil: not made yet
 }
@@ -45,6 +46,9 @@ func newStore(w *World) *Store {
 // Switch starts or stops it; its data stay.
 func (s *Store) Switch(up bool) {
 	s.world.note("the witness is up: %t", up)
+	if s.Up && !up {
+		s.hangUp()
+	}
 	s.Up = up
 	s.world.look()
 }
@@ -67,12 +71,18 @@ func (s *Store) Backup() func() {
 func (s *Store) put(r records) {
 	s.data, s.view = r, nil
 	s.world.Check.Forgot()
+	s.hangUp()
+	s.world.distrust()
+}
+
+// hangUp ends all connections: what is under way on them does not arrive any more.
+func (s *Store) hangUp() {
+	s.run++
 	for _, h := range s.world.Hosts {
 		if h.daemon != nil {
 			h.daemon.breakWatch()
 		}
 	}
-	s.world.distrust()
 }
 
 // do carries out a swap.
@@ -169,8 +179,9 @@ func (d *daemon) askWitness(op witness.Operation) {
 	case w.Store.Slow > 0:
 		there += w.upTo(w.Store.Slow)
 	}
+	run := w.Store.run
 	w.After(there, func() {
-		if w.Store.Up && w.passes(i, etcd, Etcd) {
+		if w.Store.Up && w.Store.run == run && w.passes(i, etcd, Etcd) {
 			d.arrives(op, reply)
 		}
 	})
@@ -192,7 +203,12 @@ func (d *daemon) arrives(op witness.Operation, reply func(node.WitnessDone)) {
 	if !w.passes(etcd, i, Etcd) || w.Store.Loses > 0 && w.Rand.Float64() < w.Store.Loses {
 		return
 	}
-	w.After(back, func() { d.receive(traffic(Etcd), func() { reply(ev) }) })
+	run := w.Store.run
+	w.After(back, func() {
+		if w.Store.run == run {
+			d.receive(traffic(Etcd), func() { reply(ev) })
+		}
+	})
 }
 
 // watch is the stream by which a daemon learns of changes.

@@ -121,8 +121,7 @@ func (w *World) oneFault() {
 		}
 	case 4:
 		if w.Shape.Mode == arbiter.ModeLease {
-			w.note("the witness is down")
-			w.Store.Up = false
+			w.Store.Switch(false)
 		}
 	case 5:
 		if w.voter != nil && votersLeft {

@@ -9,12 +9,12 @@ import (
 // voter is the mesh witness: the one of package node/daemon, which gives promises and
 // forgets them when it is started anew.
 type voter struct {
-	world    *World
-	up       bool
-	clock    clock
-	voter    *arbiter.Voter
-	asked    asked
-	tokens   map[string]arbiter.Token // on its disk
+	world  *World
+	up     bool
+	clock  clock
+	voter  *arbiter.Voter
+	asked  asked
+	tokens map[string]arbiter.Token // on its disk
 }
 
 func newVoter(w *World) *voter {
