@@ -44,6 +44,7 @@ const contested = "10.97.0.100"
 // and yet nobody takes it, and the status says why. Once that machine is gone one node
 // takes the address.
 func TestForeignDevice(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "10.97.0")
 	n1, n2, x1 := b.machine("n1", 11), b.machine("n2", 12), b.machine("x1", 50)
 	b.run("ip", "-n", b.ns("x1"), "addr", "add", contested+"/24", "dev", "eth0")
@@ -92,6 +93,7 @@ func TestConflictWhileHeld(t *testing.T) {
 		{"vrrp", plainARPNode, 0, 0},
 	} {
 		t.Run(c.mode, func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, "10.97.0")
 			n1, n2, x1 := b.machine("n1", 11), b.machine("n2", 12), b.machine("x1", 50)
 			n1.solovip(n1.write("a.conf", fmt.Sprintf(c.conf, 150), 0o644))
@@ -127,6 +129,7 @@ func TestConflictWhileHeld(t *testing.T) {
 // keeps the address until its lifetime ends and answers ARP for it, so the other node
 // waits: there are never two.
 func TestKilledDaemon(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "10.97.0")
 	n1, n2 := b.machine("n1", 11), b.machine("n2", 12)
 	n1.solovip(n1.write("a.conf", fmt.Sprintf(vetoNode, 150), 0o644))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -11,12 +12,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
+
+// built is where binary has put the solovip under test; empty: it was not asked for.
+var built string
 
 // binary is the solovip under test, built once.
 var binary = sync.OnceValues(func() (string, error) {
@@ -24,6 +31,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "solovip")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/solovip").CombinedOutput()
 	if err != nil {
@@ -33,9 +41,20 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// The stories wait for timers most of the time: more of them than processors go well
+	// together. Who gives the flag knows better.
+	const together = 6
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < together {
+		if err := flag.Set("test.parallel", strconv.Itoa(together)); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // a temporary directory
+	if built != "" {
+		_ = os.RemoveAll(built) // a temporary directory
 	}
 	os.Exit(code)
 }
@@ -45,7 +64,11 @@ type bench struct {
 	t   *testing.T
 	dir string
 	net string // first three octets
+	tag string // of its namespaces' names
 }
+
+// benches counts the benches that were made.
+var benches atomic.Int32
 
 // machine is one namespace with its daemon.
 type machine struct {
@@ -68,7 +91,7 @@ func newBench(t *testing.T, net string) *bench {
 		}
 		t.Skip("these stories want root")
 	}
-	b := &bench{t: t, dir: t.TempDir(), net: net}
+	b := &bench{t: t, dir: t.TempDir(), net: net, tag: fmt.Sprintf("sv%d-%d-", os.Getpid(), benches.Add(1))}
 	b.run("ip", "netns", "add", b.ns("sw"))
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", b.ns("sw")).Run() })
 	b.run("ip", "-n", b.ns("sw"), "link", "add", "br0", "type", "bridge")
@@ -88,7 +111,7 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-func (b *bench) ns(name string) string { return fmt.Sprintf("sv%d%s", os.Getpid(), name) }
+func (b *bench) ns(name string) string { return b.tag + name }
 
 func (b *bench) run(args ...string) {
 	b.t.Helper()

@@ -96,6 +96,7 @@ vrrp_instance VI_1 {
 // alone becomes MASTER in about 4 s, node 1 starts and takes over, and when node 1 is
 // stopped the address and the service move.
 func TestNginxPair(t *testing.T) {
+	t.Parallel() // with other stories, but not its halves: killall finds every nginx
 	need(t, "killall")
 	eachDaemon(t, func(t *testing.T, start starter) {
 		b := newBench(t, "192.168.30")
@@ -183,6 +184,7 @@ check
 // TestSimpleHTTPPair is a pair with nopreempt and a check without weight: a node whose
 // service dies gives the address away, and takes nothing back when it returns.
 func TestSimpleHTTPPair(t *testing.T) {
+	t.Parallel()
 	eachDaemon(t, func(t *testing.T, start starter) {
 		b := newBench(t, "172.16.75")
 		n1, n2 := b.machine("n1", 170), b.machine("n2", 171)
@@ -238,6 +240,7 @@ func TestMixedPair(t *testing.T) {
 }
 
 func mixed(t *testing.T, extra string, solovipFirst bool) {
+	t.Parallel()
 	b := newBench(t, "10.99.0")
 	n1, n2 := b.machine("n1", 11), b.machine("n2", 12)
 	start1, start2 := starter((*machine).solovip), starter((*machine).keepalived)
@@ -270,6 +273,7 @@ func mixed(t *testing.T, extra string, solovipFirst bool) {
 // TestReload changes a running node: a file with errors changes nothing, a good one
 // moves only what it changes.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "10.98.0")
 	n1 := b.machine("n1", 11)
 	instance := func(name string, vrid int, vip string) string {
