@@ -192,7 +192,7 @@ func (n *Node) explain(c *claim) {
 		c.told = ""
 	case c.verdict.Do == arbiter.Handover:
 		n.tellOnce(c, "handover "+c.verdict.Peer, "asking for a handover")
-	case c.verdict.Do == arbiter.Refuse && !(key == "preempt" && c.yielded):
+	case c.verdict.Do == arbiter.Refuse && (key != "preempt" || !c.yielded):
 		n.tellOnce(c, key+" "+c.verdict.Peer, text)
 	}
 }

@@ -301,15 +301,15 @@ func (c *chaos) answerWitness(b byte) string {
 	}
 	op := c.swaps[0]
 	c.swaps = c.swaps[1:]
-	switch {
-	case b == 0:
+	switch b {
+	case 0:
 		return c.step(WitnessDone{ID: op.ID, Err: errors.New("no answer")}) // and it never got there
-	case b == 1:
+	case 1:
 		return c.step(WitnessDone{ID: op.ID, Err: errors.New("refused"), Refused: true})
-	case b == 2:
+	case 2:
 		c.store.do(op.Swap)
 		return c.step(WitnessDone{ID: op.ID, Err: errors.New("no answer")})
-	case b == 3:
+	case 3:
 		c.swaps = append(c.swaps, op) // later
 		return c.step(WitnessDone{ID: op.ID, Err: errors.New("no answer")})
 	}
@@ -338,6 +338,7 @@ func (c *chaos) finish(fails bool) string {
 		case AddressesProbed:
 			e.Err, e.Answers = err, nil
 			ev = e
+		default: // cannot fail
 		}
 	}
 	return c.step(ev)

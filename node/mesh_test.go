@@ -22,8 +22,10 @@ func meshNode(t *testing.T) *Node {
 }
 
 func reportOf(incarnation, seq uint64, holds bool) arbiter.Report {
-	return arbiter.Report{Node: "n2", Incarnation: incarnation, Seq: seq, Mode: arbiter.ModeVeto,
-		Claims: []arbiter.ClaimReport{{Claim: "VI_1", State: "BACKUP", Holds: holds, Guards: holds, Token: 3, Priority: 100}}}
+	return arbiter.Report{
+		Node: "n2", Incarnation: incarnation, Seq: seq, Mode: arbiter.ModeVeto,
+		Claims: []arbiter.ClaimReport{{Claim: "VI_1", State: "BACKUP", Holds: holds, Guards: holds, Token: 3, Priority: 100}},
+	}
 }
 
 // TestOldReportsChangeNothing: relays bring reports late and out of order.

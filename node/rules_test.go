@@ -57,6 +57,7 @@ func (r *rules) event(ev Event) {
 		case ev.Err == nil:
 			c.guards, c.broken = false, false
 		}
+	default: // the result of no effect that counts here
 	}
 }
 
@@ -127,7 +128,7 @@ func (r *rules) action(now time.Time, a Action) string {
 				return "stopped while something of " + name + " may be on"
 			}
 		}
-	case Begin, End, SendAdvert, StoreToken, StoreLeft, StoreStandby, Announce, Notify, AskReference, Respond, Tell:
+	case Begin, End, SendAdvert, StoreToken, StoreLeft, StoreStandby, Announce, Notify, AskReference, ProbeAddresses, Respond, Tell:
 	}
 	return ""
 }

@@ -73,42 +73,66 @@ func TestSnapshots(t *testing.T) {
 // TestWhatIf has the words for what would happen next.
 func TestWhatIf(t *testing.T) {
 	for _, c := range []struct{ name, scene, witness, peers string }{
-		{"lease, holder", "node mode=lease peers=n2\n" + holderScene,
+		{
+			"lease, holder", "node mode=lease peers=n2\n" + holderScene,
 			"this node keeps the claim by promises of all other nodes, for as long as they all answer",
-			"this node keeps the claim by its lease"},
-		{"lease, holder, a peer not heard", "node mode=lease peers=n2,n3\n" + holderScene,
+			"this node keeps the claim by its lease",
+		},
+		{
+			"lease, holder, a peer not heard", "node mode=lease peers=n2,n3\n" + holderScene,
 			"this node lets go within 2.84s: n3 is not heard and cannot promise",
-			"this node keeps the claim by its lease"},
-		{"lease, backup", "node mode=lease peers=n2\n" + leasedScene,
+			"this node keeps the claim by its lease",
+		},
+		{
+			"lease, backup", "node mode=lease peers=n2\n" + leasedScene,
 			"nobody takes over from a holder that dies until the witness is back; a handover in order still works",
-			"this node takes the claim once the holder has not renewed its lease for 3s, and not before"},
-		{"lease, holder by promises", "node mode=lease peers=n2\n" + holderScene + "\nwitness down\nrun 5s",
+			"this node takes the claim once the holder has not renewed its lease for 3s, and not before",
+		},
+		{
+			"lease, holder by promises", "node mode=lease peers=n2\n" + holderScene + "\nwitness down\nrun 5s",
 			"this node keeps the claim by promises of all other nodes, for as long as they all answer",
-			"this node lets go within 2.84s: the witness is silent too"},
-		{"lease, backup, witness silent", "node mode=lease peers=n2\n" + leasedScene + "\nwitness down\nrun 5s",
+			"this node lets go within 2.84s: the witness is silent too",
+		},
+		{
+			"lease, backup, witness silent", "node mode=lease peers=n2\n" + leasedScene + "\nwitness down\nrun 5s",
 			"nobody takes over from a holder that dies until the witness is back; a handover in order still works",
-			"nothing is taken: the witness is silent too"},
-		{"quorum, holder", "node mode=quorum peers=n2 witnesses=w1\n" + holderScene,
+			"nothing is taken: the witness is silent too",
+		},
+		{
+			"quorum, holder", "node mode=quorum peers=n2 witnesses=w1\n" + holderScene,
 			"no witness is configured: nothing would change",
-			"this node lets go within 2.84s unless a majority of voters answers"},
-		{"quorum, backup", "node mode=quorum peers=n2 witnesses=w1\nstart",
+			"this node lets go within 2.84s unless a majority of voters answers",
+		},
+		{
+			"quorum, backup", "node mode=quorum peers=n2 witnesses=w1\nstart",
 			"no witness is configured: nothing would change",
-			"this node takes the claim only with promises of a majority of voters"},
-		{"veto, holder", "node mode=veto peers=n2\n" + holderScene,
+			"this node takes the claim only with promises of a majority of voters",
+		},
+		{
+			"veto, holder", "node mode=veto peers=n2\n" + holderScene,
 			"no witness is configured: nothing would change",
-			"this node keeps the claim; on_isolation of the peer decides whether there are two holders"},
-		{"veto, backup, hold", "node mode=veto peers=n2\nstart",
+			"this node keeps the claim; on_isolation of the peer decides whether there are two holders",
+		},
+		{
+			"veto, backup, hold", "node mode=veto peers=n2\nstart",
 			"no witness is configured: nothing would change",
-			"this node does not take the claim (on_isolation hold)"},
-		{"veto, backup, claim", "node mode=veto peers=n2 isolation=claim\nstart",
+			"this node does not take the claim (on_isolation hold)",
+		},
+		{
+			"veto, backup, claim", "node mode=veto peers=n2 isolation=claim\nstart",
 			"no witness is configured: nothing would change",
-			"this node takes the claim after 3.414s (on_isolation claim); two holders if the peer lives"},
-		{"vrrp, holder", "node\nstart\nrun 5s",
+			"this node takes the claim after 3.414s (on_isolation claim); two holders if the peer lives",
+		},
+		{
+			"vrrp, holder", "node\nstart\nrun 5s",
 			"no witness is configured: nothing would change",
-			"this node keeps the claim; a peer that is only cut off takes it too: two holders"},
-		{"vrrp, backup", "node\nstart",
+			"this node keeps the claim; a peer that is only cut off takes it too: two holders",
+		},
+		{
+			"vrrp, backup", "node\nstart",
 			"no witness is configured: nothing would change",
-			"this node takes the claim after 3.414s, even if the peer lives and holds it: two holders"},
+			"this node takes the claim after 3.414s, even if the peer lives and holds it: two holders",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			claim := scene(t, c.scene).Claims[0]

@@ -425,7 +425,7 @@ func describe(a Action) string {
 	case Question:
 		return describeRequest(a.Request)
 	case Reply:
-		return fmt.Sprintf("%s: answer %s: %t %s", a.Answer.Claim, a.Answer.To, a.Answer.Yes, a.Answer.Why)
+		return strings.TrimSpace(fmt.Sprintf("%s: answer %s: %t %s", a.Answer.Claim, a.Answer.To, a.Answer.Yes, a.Answer.Why))
 	case Respond:
 		if a.Err != nil {
 			return fmt.Sprintf("refuse: %v", a.Err)
