@@ -39,6 +39,18 @@ func TestKeepalivedTakesOverAfterPowerOff(t *testing.T) {
 	}
 }
 
+// Whoever can send a packet can take the VIP away from keepalived: nobody answers for it,
+// and not for longer than the forged adverts last.
+func TestKeepalivedObeysAForgedAdvert(t *testing.T) {
+	needKeepalived(t)
+	t.Parallel()
+	f := play(t, shipped(t, "forged-advert"), scenario.Keepalived, "").Figures
+	// 8 s of adverts, and n1's own master-down interval of 3.41 s.
+	if f.Nobody < 7*time.Second || f.Nobody > 13*time.Second {
+		t.Errorf("nobody answered for %v", f.Nobody)
+	}
+}
+
 // What a daemon cannot do when it is killed or frozen, keepalived does not do: the lab
 // must be able to tell.
 func TestKeepalivedSplitsWhenItsDaemonCannotAct(t *testing.T) {

@@ -2,8 +2,11 @@ package netns_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -24,6 +27,17 @@ func TestMain(m *testing.M) {
 	// Under the race detector a program sleeps for a second before it ends: the guarded
 	// service would look as if it did not stop.
 	os.Setenv("GORACE", "atexit_sleep_ms=0") //nolint:errcheck // the name is valid
+	flag.Parse()
+	// Scenarios wait for timers most of the time: more of them than processors go well
+	// together. Who gives the flag knows better.
+	const together = 6
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < together {
+		if err := flag.Set("test.parallel", strconv.Itoa(together)); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
 	os.Exit(m.Run())
 }
 
@@ -39,6 +53,13 @@ func unavailable(t *testing.T, format string, args ...any) {
 func needKeepalived(t *testing.T) {
 	t.Helper()
 	if _, err := netns.KeepalivedPath(); err != nil {
+		unavailable(t, "%v", err)
+	}
+}
+
+func needEtcd(t *testing.T) {
+	t.Helper()
+	if _, err := netns.EtcdPath(); err != nil {
 		unavailable(t, "%v", err)
 	}
 }
