@@ -137,7 +137,7 @@ func (c *commands) status(ctx context.Context) (State, error) {
 		return Unknown, fmt.Errorf("status command: %w", err)
 	case code == 0:
 		return Running, nil
-	case code == 4, code == 126, code == 127:
+	case code == 4, cannotRun(code):
 		return Unknown, fmt.Errorf("status command: exit %d", code)
 	}
 	return Stopped, nil
@@ -225,7 +225,7 @@ func (c *commands) awaitUp(ctx context.Context) error {
 				return fmt.Errorf("start command: %w", c.child.err)
 			}
 			if !c.cfg.Status.isSet() {
-				return c.wentToBackground()
+				return c.wentToBackground(ctx)
 			}
 			done = nil // it has exited with 0; the status command decides
 		case <-settled.C:
@@ -258,8 +258,11 @@ func (c *commands) up() error {
 }
 
 // wentToBackground handles a start command that has exited with 0 and about which
-// nothing but its family can tell.
-func (c *commands) wentToBackground() error {
+// nothing but its family can tell. A daemon leaves its session a moment after that.
+func (c *commands) wentToBackground(ctx context.Context) error {
+	if !c.cfg.Stop.isSet() {
+		wait(ctx, settle)
+	}
 	members, _, _, err := c.look()
 	if err != nil {
 		return err
@@ -371,7 +374,7 @@ func (c *commands) stop(ctx context.Context) error {
 	c.setEnding(true)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.StopTimeout)
 	defer cancel()
-	if s, _ := c.state(ctx); s == Stopped {
+	if c.stoppedAlready(ctx) {
 		return c.finish()
 	}
 	stopErr := c.ask(ctx)
@@ -382,12 +385,21 @@ func (c *commands) stop(ctx context.Context) error {
 	return c.verify(stopErr, c.killFamily())
 }
 
+// stoppedAlready has a first look, which may not take the time that is for stopping: a
+// status command that hangs is no reason not to try.
+func (c *commands) stoppedAlready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.StopTimeout/4)
+	defer cancel()
+	s, _ := c.state(ctx)
+	return s == Stopped
+}
+
 // ask asks the service to stop: by its stop command, or by a signal when there is none
 // or it did not work.
 func (c *commands) ask(ctx context.Context) error {
 	stopErr := errNoStop
 	if c.cfg.Stop.isSet() {
-		if stopErr = run(ctx, c.cfg.Stop.Args, c.env(), c.follow("stop")); stopErr == nil {
+		if stopErr = c.runStop(ctx); stopErr == nil {
 			return nil
 		}
 	}
@@ -400,6 +412,21 @@ func (c *commands) ask(ctx context.Context) error {
 	}
 	return stopErr
 }
+
+// runStop runs the stop command. It fails for many services when there is nothing to
+// stop; so when there is no run file, its exit status says nothing.
+func (c *commands) runStop(ctx context.Context) error {
+	err := run(ctx, c.cfg.Stop.Args, c.env(), c.follow("stop"))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if code, ok := exitCode(err); ok && !cannotRun(code) && c.rec == nil {
+		return nil
+	}
+	return err
+}
+
+// cannotRun reports the exits by which a shell says that it could not run a command.
+func cannotRun(code int) bool { return code == 126 || code == 127 }
 
 // awaitStopped waits until the service is shown to be stopped, or ctx ends.
 func (c *commands) awaitStopped(ctx context.Context, stopErr error) bool {
@@ -430,8 +457,7 @@ func (c *commands) kill(ctx context.Context) error {
 	defer cancel()
 	stopErr := errNoStop
 	if c.cfg.Stop.isSet() && !c.gone(ctx) {
-		stopErr = run(ctx, c.cfg.Stop.Args, c.env(), c.follow("stop"))
-		if stopErr == nil {
+		if stopErr = c.runStop(ctx); stopErr == nil {
 			c.awaitStopped(ctx, stopErr)
 		}
 	}
