@@ -70,8 +70,13 @@ func TestForeignDevice(t *testing.T) {
 		if c := s.Claims[0].Conflicts; len(c) != 1 || c[0].Station != x1.mac() || c[0].Address != contested || c[0].Count < 4 {
 			t.Errorf("%s: conflicts %+v, want %s of %s, seen again and again", m.name, c, contested, x1.mac())
 		}
-		if n := m.told("another station has the address while nobody is known to hold the claim"); n != 1 {
-			t.Errorf("%s told of it %d times, want once", m.name, n)
+		for _, line := range []string{
+			"another station has the address while nobody is known to hold the claim",
+			"adverts are missing, yet the claim is not taken",
+		} {
+			if n := m.told(line); n != 1 {
+				t.Errorf("%s told %d times, want once: %s\n%s", m.name, n, line, m.tail())
+			}
 		}
 	}
 	b.run("ip", "-n", b.ns("x1"), "addr", "del", contested+"/24", "dev", "eth0")
