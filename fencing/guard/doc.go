@@ -27,5 +27,5 @@
 // anything, or follow a process that has left its session (give it a stop command or a
 // systemd unit).
 //
-// Start reading at Guard; commands_linux.go and units.go are its two drivers.
+// Start reading at Guard; commands_linux.go (with stop_linux.go) and units.go are its two drivers.
 package guard
