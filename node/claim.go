@@ -207,7 +207,7 @@ func (n *Node) tellOnce(c *claim, key, text string) {
 // take begins to hold: the token first, so that no service ever runs with one that a
 // crash could hand out again.
 func (n *Node) take(now time.Time, c *claim) {
-	c.consults, c.yielded, c.storing = time.Time{}, false, 0
+	c.yielded, c.storing = false, 0
 	if n.lease != nil {
 		n.lease.Use(c.cfg.Name)
 	}
@@ -461,6 +461,7 @@ func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
 		c.let(n, now, ev.Err.Error())
 	case ev.On && c.phase == Adding:
 		c.enter(Held, now)
+		c.consults = time.Time{} // not before: what silence has decided must stay decided
 		n.tell(Info, c.cfg.Name, "holding", c.verdict.Why)
 		for _, in := range c.instances {
 			n.drive(now, in, vrrp.Grant{})
