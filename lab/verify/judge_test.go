@@ -57,6 +57,15 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// What an operator does moves the VIP as a fault does, and is measured as one is.
+func TestMeasureFromAnOrder(t *testing.T) {
+	h := powerOff()
+	h.Marks[2] = Mark{At: 1000 * ms, Kind: Order, Node: "n1", Text: "solovip handover"}
+	if got := Measure(h).Takeovers; len(got) != 1 || got[0].After != "solovip handover" || got[0].ARP != 2840*ms {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	strict := Expect{Nobody: 3500 * ms, Takeover: 3500 * ms, Serving: 3600 * ms, Holder: "n2"}
 	with := func(change func(*History)) History {
