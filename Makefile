@@ -65,6 +65,16 @@ sim: ## play SEEDS (3000) random stories of faults on clusters under virtual tim
 demo: build ## show in under a minute what solovip does where keepalived splits (no root needed)
 	bin/solovip lab demo
 
+# Wants a machine with nothing else to do. REPEAT=100 makes the figures better.
+REPEAT ?= 20
+.PHONY: accept
+accept: build ## measure in a quarter of an hour what CI tests once: REPEAT (20) take-overs and handovers, a witness away for 60 s
+	bin/solovip lab run --brief --all
+	bin/solovip lab run --brief --repeat $(REPEAT) --system lease --system keepalived --ratio 1 power-off
+	bin/solovip lab run --brief --repeat $(REPEAT) power-off-fast
+	bin/solovip lab run --brief --repeat $(REPEAT) --jobs 1 handover orderly-stop
+	bin/solovip lab run --brief --window 60s witness-stopped witness-and-peer-stopped
+
 .PHONY: bench
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -67,6 +67,7 @@ func runCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Usage: "draw what is left to chance from `N`, to play a run again (default: drawn)"},
 			&cli.IntFlag{Name: "jobs", Value: runtime.NumCPU(), Usage: "run `N` at the same time"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep configurations, logs and histories in a directory"},
+			&cli.BoolFlag{Name: "brief", Usage: "print only the verdict of each run that passed"},
 			&cli.BoolFlag{Name: "json", Usage: "print everything as JSON; progress goes to stderr"},
 			&cli.StringFlag{Name: "binary", Usage: "test the solovip at `PATH` instead of this one"},
 		},
@@ -84,7 +85,7 @@ func runCommand() *cli.Command {
 func perform(c *cli.Context, p program, asJSON bool) error {
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out := printer{w: c.App.Writer, progress: c.App.Writer, color: isTerminal(c.App.Writer)}
+	out := printer{w: c.App.Writer, progress: c.App.Writer, color: isTerminal(c.App.Writer), brief: c.Bool("brief")}
 	if asJSON {
 		out = printer{w: io.Discard, progress: c.App.ErrWriter}
 	}

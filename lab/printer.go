@@ -16,6 +16,7 @@ type printer struct {
 	w        io.Writer // reports
 	progress io.Writer
 	color    bool
+	brief    bool // no progress, and of a run that passed the verdict alone
 }
 
 // The colours, as ANSI numbers; none is needed to understand the text.
@@ -39,7 +40,7 @@ func (p printer) line(format string, args ...any) { _, _ = fmt.Fprintf(p.w, form
 
 // step writes a mark while its run goes on.
 func (p printer) step(r *run, m verify.Mark) {
-	if m.Kind == verify.Notice {
+	if m.Kind == verify.Notice || p.brief {
 		return
 	}
 	color := 0
@@ -56,6 +57,10 @@ func (p printer) step(r *run, m verify.Mark) {
 
 // report writes what a run has shown.
 func (p printer) report(r *run) {
+	if p.brief && r.pass() {
+		p.verdict(r)
+		return
+	}
 	p.line("")
 	p.line("%s", p.paint(bold, "== "+r.name()+" =="))
 	p.line("%s", r.scenario.Text)
@@ -78,6 +83,10 @@ func (p printer) report(r *run) {
 	if r.Result.Dir != "" {
 		p.line("files: %s", r.Result.Dir)
 	}
+	p.verdict(r)
+}
+
+func (p printer) verdict(r *run) {
 	p.line("%s: %s", r.name(), p.paintVerdict(r, r.Verdict.String()))
 }
 

@@ -80,6 +80,24 @@ vrrp-blocked, solovip lease: two holders 3001 ms, nobody 0 ms, take-over 2000 ms
 	}
 }
 
+func TestBriefReport(t *testing.T) {
+	good := splitRun()
+	good.Verdict = verify.Verdict{Figures: verify.Figures{Final: "n1"}}
+	var b strings.Builder
+	out := printer{w: &b, progress: &b, brief: true}
+	out.step(good, verify.Mark{Kind: verify.Fault, Text: "power off n1"})
+	out.report(good)
+	want := "vrrp-blocked, solovip lease: two holders 0 ms, nobody 0 ms, holder at the end n1: PASS\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+	b.Reset()
+	out.report(splitRun()) // failed: all of it is wanted
+	if !strings.Contains(b.String(), "TWO HOLDERS") {
+		t.Errorf("the report of a failure is %q", b.String())
+	}
+}
+
 func TestTableStandsSideBySide(t *testing.T) {
 	good := splitRun()
 	good.Verdict = verify.Verdict{Figures: verify.Figures{Final: "n1"}}
