@@ -17,10 +17,10 @@ const (
 	takeover = 3900 * time.Millisecond // first ARP answer of the other node
 	service  = 4400 * time.Millisecond // its service, which has to be started first
 	guarded  = 6900 * time.Millisecond // the same, after the time the old holder may need to stop its own
-	orderly  = 200 * time.Millisecond  // solovip hands over and waits for no timer
-	blip     = 50 * time.Millisecond   // what a busy machine may add to a holder that stays
+	orderly  = 500 * time.Millisecond  // solovip hands over and waits for no timer; idle: 30 to 100 ms
+	blip     = 250 * time.Millisecond  // what a busy machine may add to a holder that stays
 	settle   = 100 * time.Millisecond  // plain VRRP: until one of two holders has heard of the other
-	handing  = 50 * time.Millisecond   // how long a handover may leave the VIP unanswered
+	handing  = 250 * time.Millisecond  // how long a handover may leave the VIP unanswered; idle: 30 to 50 ms
 	window   = 8 * time.Second         // how long a fault lasts: more than two master-down intervals
 	starting = 30 * time.Second        // for daemons to start and one to take the VIP
 	reacting = 10 * time.Second        // for another node to take it
