@@ -112,7 +112,8 @@ func (r *run) perform(ctx context.Context, progress func(verify.Mark)) {
 		}
 		progress(verify.Mark{
 			At: r.Result.History.End, Kind: verify.Missed,
-			Text: fmt.Sprintf("the machine held the lab up for %d ms: this run proves nothing", r.Verdict.Figures.Blind.Milliseconds()),
+			Text: fmt.Sprintf("the machine had too much to do, it held the lab up for %d ms and processes for %d ms: this run proves nothing",
+				r.Verdict.Figures.Blind.Milliseconds(), r.Result.History.Waiting.Milliseconds()),
 		})
 	}
 }

@@ -86,7 +86,7 @@ func play(t *testing.T, s scenario.Scenario, system scenario.System, solovip str
 		}
 		v := verify.Judge(result.History, s.Expect[system])
 		if v.Inconclusive {
-			t.Logf("held up for %v, once more", v.Figures.Blind)
+			t.Logf("held up for %v, processes waited for %v: once more (%q)", v.Figures.Blind, result.History.Waiting, v.Failures)
 			continue
 		}
 		t.Log(v)

@@ -35,6 +35,8 @@ type player struct {
 
 	random *rand.Rand // of the job's seed; used by the steps alone
 
+	waited time.Duration // when the run was ready, see waiting
+
 	mu   sync.Mutex // guards over
 	over bool       // the scenario has been played: daemons may end
 }
@@ -224,7 +226,27 @@ func (p *player) stopWatching() (verify.History, error) {
 			rec.Until(verify.Service, n.Name, end) // still running, or closed already
 		}
 	})
-	return p.seen.history(end), err
+	history := p.seen.history(end)
+	if p.waited > 0 {
+		history.Waiting = waiting() - p.waited
+	}
+	return history, err
+}
+
+// waiting returns for how long, since the machine started, some process waited for a
+// processor; 0 where the kernel does not tell.
+func waiting() time.Duration {
+	text, err := os.ReadFile("/proc/pressure/cpu")
+	if err != nil {
+		return 0
+	}
+	// some avg10=1.26 avg60=2.27 avg300=3.28 total=8912543
+	var ten, minute, five float64
+	var total int64
+	if _, err := fmt.Sscanf(string(text), "some avg10=%f avg60=%f avg300=%f total=%d", &ten, &minute, &five, &total); err != nil {
+		return 0
+	}
+	return time.Duration(total) * time.Microsecond
 }
 
 func (p *player) logs() []Log {

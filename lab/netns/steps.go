@@ -42,6 +42,7 @@ func (p *player) playSteps(ctx context.Context) error {
 func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err error) {
 	switch step.Do {
 	case scenario.MarkReady:
+		p.waited = waiting()
 		p.seen.mark(verify.Ready, "", step.String())
 		return true, nil
 	case scenario.Await:

@@ -16,7 +16,7 @@ func TestShippedScenarios(t *testing.T) {
 		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated",
 		"power-off", "power-off-fast", "stall", "freeze", "pause", "killed", "forged-advert",
 		"orderly-stop", "handover", "standby",
-		"witness-stopped", "witness-and-peer-stopped", "witness-wiped", "witness-replaced",
+		"witness-stopped", "witness-and-peer-stopped", "stop-without-witness", "witness-wiped", "witness-replaced",
 		"etcd-member-lost", "etcd-leader-lost", "etcd-leader-moves",
 	}
 	var got []string

@@ -55,7 +55,7 @@ func Shipped() []Scenario {
 		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(),
 		powerOff(), powerOffFast(), stall(), freeze(), pause(), killed(), forgedAdvert(),
 		orderlyStop(), handover(), standby(),
-		witnessStopped(), witnessAndPeerStopped(), witnessWiped(), witnessReplaced(),
+		witnessStopped(), witnessAndPeerStopped(), stopWithoutWitness(), witnessWiped(), witnessReplaced(),
 		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),
 	}
 	for i := range all {

@@ -95,6 +95,21 @@ func witnessAndPeerStopped() Scenario {
 	}
 }
 
+func stopWithoutWitness() Scenario {
+	s := orderlyStop()
+	return Scenario{
+		Name: "stop-without-witness",
+		Text: "the witness loses power, and then n1's daemon is told to stop; n2 takes over without waiting for a timer",
+		Steps: story(
+			Step{Do: PowerOff, Host: "w1"},
+			Step{Do: Hold, For: window, Free: true},
+			Step{Do: Stop, Host: "n1"},
+			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
+		),
+		Expect: map[System]verify.Expect{Lease: s.Expect[Lease]},
+	}
+}
+
 func witnessWiped() Scenario {
 	wipe := []Step{
 		{Do: Await, Event: Ended, Host: "w1", Within: reacting},

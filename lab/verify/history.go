@@ -66,6 +66,9 @@ type History struct {
 	Gaps  []Gap         `json:"gaps"`
 	Blind []Gap         `json:"blind,omitempty"` // the lab itself was held up for longer than BlindAfter
 	Marks []Mark        `json:"marks"`
+	// Waiting is how much of the time since the run was ready some process of the machine,
+	// the lab's or another, waited for a processor. 0: the kernel does not tell.
+	Waiting time.Duration `json:"waiting_ns,omitempty"`
 }
 
 // first returns the instant of the first mark of the kind, and whether there is one.

@@ -41,9 +41,9 @@ type Expect struct {
 type Verdict struct {
 	Figures  Figures  `json:"figures"`
 	Failures []string `json:"failures,omitempty"`
-	// Inconclusive says that the lab itself was held up, and the run should be repeated:
-	// for longer than BlindLimit, so that it proves nothing, whatever it shows; or for
-	// less, and nothing but a time was exceeded, which may be that machine's doing.
+	// Inconclusive says that the run should be repeated: the lab itself was held up for
+	// longer than BlindLimit, so that it proves nothing, whatever it shows; or nothing but
+	// a time was exceeded, and that may be the doing of a machine with too much to do.
 	Inconclusive bool `json:"inconclusive,omitempty"`
 	// Split says that the system was expected to have two holders, and had.
 	Split bool `json:"split,omitempty"`
@@ -102,16 +102,22 @@ func Judge(h History, e Expect) Verdict {
 	if e.Holder != "" && f.Final != e.Holder {
 		fail("holder at the end is %s, %s expected", f.Final, e.Holder)
 	}
-	if times > 0 && times == len(v.Failures) && heldUp(h) {
+	if times > 0 && times == len(v.Failures) && busy(h) {
 		v.Inconclusive = true
 	}
 	return v
 }
 
-// heldUp reports whether the lab was held up since the run was ready.
-func heldUp(h History) bool {
+// busyShare is how much of the time processes may wait for a processor in a run whose
+// times count: a part of it. A run alone on two processors has a tenth of that.
+const busyShare = 4
+
+// busy reports whether, since the run was ready, the machine had too much to do for times
+// to mean much.
+func busy(h History) bool {
 	ready, _ := h.first(Ready)
-	return slices.ContainsFunc(h.Blind, func(gap Gap) bool { return gap.To > ready })
+	return h.Waiting > (h.End-ready)/busyShare ||
+		slices.ContainsFunc(h.Blind, func(gap Gap) bool { return gap.To > ready })
 }
 
 func judgeSilence(f Figures, e Expect, fail func(string, ...any)) {
