@@ -90,7 +90,7 @@ func TestNothingSurvivesTheRunner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmp, err := os.MkdirTemp("", "lab") // short: a unix socket is made in it
+	tmp, err := os.MkdirTemp("", "lab") //nolint:usetesting // short: a unix socket is made in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func childrenOf(pid int) []int {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // that thread has ended
 		}
-		for _, field := range strings.Fields(string(data)) {
+		for field := range strings.FieldsSeq(string(data)) {
 			if child, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, child)
 			}

@@ -173,7 +173,7 @@ func namespacePIDs(status string) ([]int, error) {
 			continue
 		}
 		var pids []int
-		for _, id := range strings.Fields(ids) {
+		for id := range strings.FieldsSeq(ids) {
 			pid, err := strconv.Atoi(id)
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", status, err)

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	}
 	// Under the race detector a program sleeps for a second before it ends: the guarded
 	// service would look as if it did not stop.
-	os.Setenv("GORACE", "atexit_sleep_ms=0") //nolint:errcheck // the name is valid
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	flag.Parse()
 	// Scenarios wait for timers most of the time: more of them than processors go well
 	// together. Who gives the flag knows better.

@@ -107,7 +107,7 @@ func (v *httpVoice) work(ctx context.Context, ns int, vip netip.Addr) error {
 func askHTTP(vip netip.Addr) (node string, err error) {
 	deadline := time.Now().Add(httpPatience)
 	dialer := net.Dialer{Deadline: deadline}
-	conn, err := dialer.Dial("tcp4", netip.AddrPortFrom(vip, ServicePort).String()) //nolint:noctx // has a deadline
+	conn, err := dialer.Dial("tcp4", netip.AddrPortFrom(vip, ServicePort).String())
 	if err != nil {
 		return "", err
 	}

@@ -16,7 +16,7 @@ import (
 // The oracle relies on it: a service says that it runs before it answers, that it has
 // stopped after its last answer, and its end shows even when it is killed.
 func TestServiceTellsWhenItRuns(t *testing.T) {
-	dir, err := os.MkdirTemp("", "lab") // short: a unix socket is made in it
+	dir, err := os.MkdirTemp("", "lab") //nolint:usetesting // short: a unix socket is made in it
 	if err != nil {
 		t.Fatal(err)
 	}

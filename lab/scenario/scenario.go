@@ -90,8 +90,8 @@ func (s Scenario) Lasting(window time.Duration) Scenario {
 // Verb is what a step does.
 type Verb string
 
-// The verbs. Faults and their ends are carried out at once; an operator's command takes
-// until it is done, and Await, Hold, Phase and Forge take time.
+// The verbs. Faults and their ends are carried out at once; an operator's command, which
+// only solovip has, takes until it is done, and Await, Hold, Phase and Forge take time.
 const (
 	Start     Verb = "start"     // start the daemons of Host, or of all hosts
 	Stop      Verb = "stop"      // ask Host's daemon to stop in order (SIGTERM)
@@ -113,9 +113,8 @@ const (
 	Hold      Verb = "hold"      // let the fault last For
 	Phase     Verb = "phase"     // wait at most For, drawn from the run's seed: what follows meets daemons in any phase
 
-	// The operator's commands, given on Host; solovip only.
-	Handover   Verb = "handover"    // give the claim to Peer, or to whom the node chooses
-	StandbyOn  Verb = "standby on"  // give away what Host holds and take nothing
+	Handover   Verb = "handover"    // an operator on Host: give the claim to Peer, or to whom the node chooses
+	StandbyOn  Verb = "standby on"  // an operator on Host: give away what it holds and take nothing
 	StandbyOff Verb = "standby off" // end that
 )
 

@@ -77,7 +77,6 @@ type machine struct {
 	addr string
 	dir  string
 	cmd  *exec.Cmd
-	log  *os.File
 	done chan struct{}
 }
 

@@ -29,6 +29,7 @@ func TestGetPage(t *testing.T) {
 type starter func(m *machine, conf string)
 
 func eachDaemon(t *testing.T, story func(t *testing.T, start starter)) {
+	t.Helper()
 	t.Run("solovip", func(t *testing.T) { story(t, (*machine).solovip) })
 	t.Run("keepalived", func(t *testing.T) { story(t, (*machine).keepalived) })
 }
@@ -240,6 +241,7 @@ func TestMixedPair(t *testing.T) {
 }
 
 func mixed(t *testing.T, extra string, solovipFirst bool) {
+	t.Helper()
 	t.Parallel()
 	b := newBench(t, "10.99.0")
 	n1, n2 := b.machine("n1", 11), b.machine("n2", 12)

@@ -109,7 +109,7 @@ func Judge(h History, e Expect) Verdict {
 }
 
 // busyShare is how much of the time processes may wait for a processor in a run whose
-// times count: a part of it. A run alone on two processors has a tenth of that.
+// times count: one part of so many. A run alone on two processors has a tenth.
 const busyShare = 4
 
 // busy reports whether, since the run was ready, the machine had too much to do for times
