@@ -1,6 +1,9 @@
 package arbiter
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Token is the fencing token of a holding: a number that only grows. Zero is no token.
 type Token uint64
@@ -65,6 +68,12 @@ func (r Report) Newer(old Report) bool {
 		return r.Incarnation > old.Incarnation
 	}
 	return r.Seq > old.Seq
+}
+
+// Same reports whether r and other say the same, whenever they say it.
+func (r Report) Same(other Report) bool {
+	return r.Node == other.Node && r.Incarnation == other.Incarnation && r.Mode == other.Mode && r.Witness == other.Witness &&
+		r.Leaving == other.Leaving && r.Left == other.Left && slices.Equal(r.Claims, other.Claims)
 }
 
 // Claim returns what r says of the claim, and whether it says anything.

@@ -34,7 +34,8 @@ func (p Phase) String() string {
 type claim struct {
 	cfg       ClaimConfig
 	instances []*instance
-	leaving   bool // a reload takes it away
+	address   string // what breaks a tie of priorities: the first instance's
+	leaving   bool   // a reload takes it away
 
 	phase   Phase
 	token   arbiter.Token // of the holding
@@ -102,6 +103,9 @@ func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
 			return nil, err // it names the instance
 		}
 		c.instances = append(c.instances, &instance{claim: c, cfg: ic, machine: m})
+		if len(c.instances) == 1 && ic.Address.IsValid() {
+			c.address = ic.Address.String()
+		}
 	}
 	switch n.cfg.Mode {
 	case arbiter.ModeLease:

@@ -13,10 +13,10 @@ func (n *Node) Deadline(now time.Time) time.Time {
 		return time.Time{}
 	}
 	var d earliest
-	for _, in := range n.instances() {
-		d.add(in.machine.Deadline())
-	}
-	for _, c := range n.claims {
+	for _, c := range n.inOrder() {
+		for _, in := range c.instances {
+			d.add(in.machine.Deadline())
+		}
 		c.deadlines(n, now, &d)
 	}
 	if n.lease != nil {

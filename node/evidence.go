@@ -19,9 +19,10 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 		Barred:    n.barred(now, c),
 		Token:     c.token,
 		Priority:  c.priority(),
-		Address:   c.address(),
+		Address:   c.address,
 		Isolation: n.cfg.Isolation,
 		Reference: n.referenceEvidence(now),
+		Peers:     make([]arbiter.Peer, 0, len(n.cfg.Peers)),
 	}
 	if n.lease != nil {
 		in.Lease = n.leaseEvidence(now, c)
@@ -31,9 +32,10 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 		in.PromiseTo = n.promises.To(now, c.cfg.Name)
 	}
 	for _, name := range n.cfg.Peers {
-		p := n.peerEvidence(now, c, n.peers[name])
-		c.link.Heard(now, n.peers[name].seen, name, p.Holds)
-		in.Peers = append(in.Peers, p)
+		p := n.peers[name]
+		e := n.peerEvidence(now, c, p)
+		c.link.Heard(now, p.seen, name, e.Holds)
+		in.Peers = append(in.Peers, e)
 	}
 	in.ARP, in.ARPFrom = c.link.Stands(now)
 	in.Want = n.want(now, c, in.Lease)
@@ -204,17 +206,10 @@ func (c *claim) priority() uint8 {
 	return p
 }
 
-func (c *claim) address() string {
-	if len(c.instances) == 0 || !c.instances[0].cfg.Address.IsValid() {
-		return ""
-	}
-	return c.instances[0].cfg.Address.String()
-}
 
 // track recomputes every instance's priority and fault from links and scripts.
 func (n *Node) track(now time.Time) {
-	for _, name := range n.claimNames() {
-		c := n.claims[name]
+	for _, c := range n.inOrder() {
 		for _, in := range c.instances {
 			priority, fault := n.effective(in.cfg)
 			in.fault = fault

@@ -80,7 +80,7 @@ func (n *Node) settleReturn(now time.Time) {
 		n.emit(StoreLeft{Left: false})
 		return
 	}
-	for _, name := range n.claimNames() {
-		n.claims[name].consult(n, now)
+	for _, c := range n.inOrder() {
+		c.consult(n, now)
 	}
 }

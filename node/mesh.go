@@ -238,8 +238,9 @@ func (n *Node) publish(now time.Time) {
 		return
 	}
 	r := n.report(now)
-	if said := fmt.Sprint(r); said != n.reported || !now.Before(n.nextReport) {
-		n.reported = said
+	if !r.Same(n.reported) || !now.Before(n.nextReport) {
+		r.Claims = slices.Clone(r.Claims)
+		n.reported = r
 		n.reportSeq++
 		r.Seq = n.reportSeq
 		n.nextReport = now.Add(reportEvery)
@@ -253,19 +254,21 @@ func (n *Node) publishNow(now time.Time) {
 	n.publish(now)
 }
 
+// report returns how this node stands. Its claims are good until the next call.
 func (n *Node) report(now time.Time) arbiter.Report {
 	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped, Left: n.leaving == leftStored}
-	for _, name := range n.claimNames() {
-		c := n.claims[name]
+	r.Claims = n.reports[:0]
+	for _, c := range n.inOrder() {
 		cr := arbiter.ClaimReport{
-			Claim: name, State: c.state().String(), Holds: c.holds(), Guards: c.guards.state != guardsOff,
-			Token: c.known, Priority: c.priority(), Address: c.address(), Barred: n.barred(now, c),
+			Claim: c.cfg.Name, State: c.state().String(), Holds: c.holds(), Guards: c.guards.state != guardsOff,
+			Token: c.known, Priority: c.priority(), Address: c.address, Barred: n.barred(now, c),
 		}
 		if cr.Holds {
 			cr.Token = c.token
 		}
 		r.Claims = append(r.Claims, cr)
 	}
+	n.reports = r.Claims
 	return r
 }
 

@@ -36,9 +36,11 @@ type Node struct {
 	requestID  uint64
 	reportSeq  uint64
 	nextReport time.Time
-	reported   string // what the last report said, to notice changes
+	reported   arbiter.Report        // the last one, to notice changes
+	reports    []arbiter.ClaimReport // room for the next
 
-	out []Action // of the Step under way
+	order []*claim // all claims by name; nil: they have changed
+	out   []Action // of the Step under way
 }
 
 // New returns a node that holds nothing and has seen nothing.
@@ -94,8 +96,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	}
 	n.apply(now, ev)
 	n.settleReturn(now)
-	for _, name := range n.claimNames() {
-		n.settle(now, n.claims[name])
+	for _, c := range n.inOrder() {
+		n.settle(now, c)
 	}
 	n.replaceClaims(now)
 	n.askWitness(now)
@@ -174,9 +176,9 @@ func (n *Node) start(now time.Time) {
 		n.promises = arbiter.NewPromises(n.cfg.Timing.Wait, n.forgotUntil(now))
 	}
 	n.tell(Info, "", "started", n.modeInWords())
-	for _, name := range n.claimNames() {
-		n.claims[name].since = now
-		n.emit(Begin{name})
+	for _, c := range n.inOrder() {
+		c.since = now
+		n.emit(Begin{c.cfg.Name})
 	}
 	n.track(now)
 	for _, in := range n.instances() {
@@ -336,14 +338,24 @@ func (n *Node) tell(level Level, claim, text, why string) {
 	n.emit(Tell{Level: level, Claim: claim, Text: text, Why: why})
 }
 
-// claimNames returns the names of the claims in order, so that one history gives one trace.
+// inOrder returns the claims by name, so that one history gives one trace.
+func (n *Node) inOrder() []*claim {
+	if n.order == nil {
+		for _, name := range n.claimNames() {
+			n.order = append(n.order, n.claims[name])
+		}
+	}
+	return n.order
+}
+
+// claimNames returns the names of the claims in order.
 func (n *Node) claimNames() []string { return slices.Sorted(maps.Keys(n.claims)) }
 
 // instances returns all instances in order of their claims and places.
 func (n *Node) instances() []*instance {
 	var all []*instance
-	for _, name := range n.claimNames() {
-		all = append(all, n.claims[name].instances...)
+	for _, c := range n.inOrder() {
+		all = append(all, c.instances...)
 	}
 	return all
 }
@@ -374,13 +386,14 @@ func (n *Node) replaceClaims(now time.Time) {
 	if n.pending == nil {
 		return
 	}
-	for _, name := range n.claimNames() {
-		if c := n.claims[name]; c.leaving && c.phase == Idle {
+	for _, c := range n.inOrder() {
+		if c.leaving && c.phase == Idle {
 			for _, in := range c.instances {
 				n.drive(now, in, vrrp.Stop{})
 			}
-			delete(n.claims, name)
-			n.emit(End{name})
+			delete(n.claims, c.cfg.Name)
+			n.order = nil
+			n.emit(End{c.cfg.Name})
 		}
 	}
 	waiting := false
@@ -394,7 +407,7 @@ func (n *Node) replaceClaims(now time.Time) {
 			n.tell(Warning, p.Name, "not taken over from the new configuration", err.Error())
 			continue
 		}
-		n.claims[p.Name] = made
+		n.claims[p.Name], n.order = made, nil
 		n.emit(Begin{p.Name})
 		n.track(now)
 		for _, in := range made.instances {
