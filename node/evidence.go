@@ -206,7 +206,6 @@ func (c *claim) priority() uint8 {
 	return p
 }
 
-
 // track recomputes every instance's priority and fault from links and scripts.
 func (n *Node) track(now time.Time) {
 	for _, c := range n.inOrder() {

@@ -56,6 +56,9 @@ func (n *Node) leftForGood(p *peer) bool {
 
 // owing returns the first peer that may still count on this node's absence; empty: none.
 func (n *Node) owing() string {
+	if !n.cfg.Left {
+		return ""
+	}
 	for _, name := range n.cfg.Peers {
 		if n.peers[name].owed {
 			return name

@@ -3,7 +3,9 @@ package sim_test
 import (
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +26,12 @@ var (
 )
 
 var maxFailures = flag.Int64("failures", 3, "how many failing seeds to tell before the run ends")
+
+// TestMain lets garbage grow: a world is small, and makes a lot of it.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
 // TestSimStories plays random faults on random clusters: never two holders, never two
 // guarded services, and a holder again once the faults are over.
