@@ -13,10 +13,15 @@ type Config struct {
 	Scripts    []Script
 	Instances  []Instance
 	SyncGroups []SyncGroup
-	Cluster    *Cluster // nil: plain keepalived.conf, mode vrrp
-	Witness    *Witness // nil: no etcd witness
-	Guards     []Guard
-	Fencing    Fencing
+	LVS        LVS
+	SSL        SSL // the SSL block; zero: there is none
+	TrackFiles []TrackFile
+	// VirtualServers are in the order they are written.
+	VirtualServers []VirtualServer
+	Cluster        *Cluster // nil: plain keepalived.conf, mode vrrp
+	Witness        *Witness // nil: no etcd witness
+	Guards         []Guard
+	Fencing        Fencing
 }
 
 // Global is global_defs: what applies to the whole daemon.
