@@ -56,6 +56,9 @@ type claim struct {
 	retry    time.Time // a failed effect is tried again then
 	broken   string    // why the claim could not be taken, or not be held on to, here
 	brokenTo time.Time // until then it is left to others
+	ill      string    // why it was given up: its guarded services failed
+	illTo    time.Time // until then it is left to others, if there are any
+	illFor   time.Duration
 	extend   time.Time // Held: the addresses' lifetime is extended then
 	armed    time.Time // the deadline that the gate has
 

@@ -40,6 +40,9 @@ type ClaimConfig struct {
 	// GuardLimit is the longest time its guards take to stop, killing included. A
 	// claim taken from a node that did not release it starts its guards that much later.
 	GuardLimit time.Duration
+	// GuardTries is how often in a row its guarded services may not start, or end by
+	// themselves, until the claim is given up for another node; 0: it is never given up.
+	GuardTries int
 	Token      arbiter.Token // the highest one stored by former starts of the daemon
 	// Version changes with anything of the claim that only the shell knows
 	// (addresses, commands), so that a reload notices.

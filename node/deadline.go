@@ -54,6 +54,12 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 	if now.Before(c.brokenTo) {
 		d.add(c.brokenTo)
 	}
+	if now.Before(c.illTo) {
+		d.add(c.illTo)
+	}
+	if c.always.failed > 0 && c.always.state == guardsOn && !c.always.steady(now) {
+		d.add(c.always.on.Add(steadyAfter))
+	}
 	d.add(c.guards.due())
 	d.add(c.always.due())
 	c.linkDeadlines(now, d)

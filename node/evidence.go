@@ -77,7 +77,7 @@ func (n *Node) barred(now time.Time, c *claim) string {
 	if now.Before(c.brokenTo) {
 		return c.broken
 	}
-	return ""
+	return n.unfit(now, c)
 }
 
 func (n *Node) leaseEvidence(now time.Time, c *claim) arbiter.Lease {

@@ -16,12 +16,13 @@ const (
 	guardsStarting
 	guardsOn
 	guardsStopping
-	guardsStuck // could not be shown to be stopped
+	guardsFailed // did not start, or one has ended: stopped as a whole, and then started anew
+	guardsStuck  // could not be shown to be stopped
 )
 
 // String returns the state as the status shows it.
 func (s guardState) String() string {
-	names := [...]string{"stopped", "starting", "running", "stopping", "cannot be shown to be stopped"}
+	names := [...]string{"stopped", "starting", "running", "stopping", "failed", "cannot be shown to be stopped"}
 	if int(s) < len(names) {
 		return names[s]
 	}
@@ -30,8 +31,16 @@ func (s guardState) String() string {
 
 // guards is a claim's guarded services of one kind, which start and stop together.
 type guards struct {
-	state guardState
-	retry time.Time // a failed start or stop is tried again then
+	state  guardState
+	retry  time.Time // a failed start or stop is tried again then
+	on     time.Time // since when they run
+	failed int       // how often in a row they did not start, or ended by themselves
+	why    string    // the last time
+}
+
+// steady reports whether they have run for so long that former failures count no more.
+func (g *guards) steady(now time.Time) bool {
+	return g.state == guardsOn && now.Sub(g.on) >= steadyAfter
 }
 
 // steer starts or stops them as wanted. A stop does not wait for a start under way:
@@ -49,6 +58,12 @@ func (g *guards) steer(n *Node, now time.Time, start StartGuards, run, kill bool
 			g.state = guardsStopping
 			n.emit(stop)
 		}
+	case guardsFailed:
+		if !run || !now.Before(g.retry) {
+			stop.Kill = kill && !run // to be started anew is no hurry
+			g.state = guardsStopping
+			n.emit(stop)
+		}
 	case guardsStuck:
 		if !now.Before(g.retry) {
 			stop.Kill = true
@@ -63,27 +78,34 @@ func (g *guards) steer(n *Node, now time.Time, start StartGuards, run, kill bool
 func (g *guards) done(now time.Time, ev GuardsDone) (text string) {
 	switch {
 	case ev.On && g.state == guardsStarting && ev.Err == nil:
-		g.state = guardsOn
+		g.state, g.on = guardsOn, now
 	case ev.On && ev.Err != nil && g.state == guardsOn:
-		// One of them has ended by itself: stop what is left, and start anew.
-		g.state, g.retry = guardsStuck, now.Add(retryEvery)
-		return "a guarded service has ended by itself"
-	case ev.On && g.state == guardsStarting:
-		// Some of them may run: stop before the next try.
-		g.state, g.retry = guardsStuck, now.Add(retryEvery)
-		return "the guarded services cannot be started"
+		text = "a guarded service has ended by itself, or is not healthy"
+		if g.steady(now) {
+			g.failed = 0
+		}
+		g.failed++
+		// The first time it is brought back at once; one that fails again is not chased.
+		g.state, g.retry, g.why = guardsFailed, now, ev.Err.Error()
+		if g.failed > 1 {
+			g.retry = now.Add(retryEvery)
+		}
+	case ev.On && ev.Err != nil && g.state == guardsStarting:
+		text = "the guarded services cannot be started"
+		g.failed++
+		g.state, g.retry, g.why = guardsFailed, now.Add(retryEvery), ev.Err.Error()
 	case !ev.On && g.state == guardsStopping && ev.Err == nil:
 		g.state = guardsOff
 	case !ev.On && g.state == guardsStopping:
+		text = "the guarded services cannot be shown to be stopped"
 		g.state, g.retry = guardsStuck, now.Add(retryEvery)
-		return "the guarded services cannot be shown to be stopped"
 	}
-	return ""
+	return text
 }
 
-// due returns when a failed stop is tried again; zero: nothing has failed.
+// due returns when something failed is tried again; zero: nothing has failed.
 func (g *guards) due() time.Time {
-	if g.state == guardsStuck {
+	if g.state == guardsStuck || g.state == guardsFailed {
 		return g.retry
 	}
 	return time.Time{}
@@ -91,6 +113,9 @@ func (g *guards) due() time.Time {
 
 // settleGuards starts and stops the guarded services as the claim's phase wants it.
 func (n *Node) settleGuards(now time.Time, c *claim) {
+	if c.guards.steady(now) {
+		c.illFor = 0
+	}
 	if c.cfg.Guarded {
 		// Once started they stay: the word that let them start early may age meanwhile.
 		run := c.phase == Held && (c.guards.state != guardsOff || n.guardsMayStart(now, c))
@@ -158,4 +183,63 @@ func (n *Node) guardsDone(now time.Time, c *claim, ev GuardsDone) {
 	if text := g.done(now, ev); text != "" {
 		n.tell(Warning, c.cfg.Name, text, ev.Err.Error())
 	}
+	if ev.On && ev.Err != nil && c.phase == Held && g.failed >= c.cfg.GuardTries && c.cfg.GuardTries > 0 && n.elsewhere(now, c) {
+		n.giveUp(now, c, g)
+	}
+}
+
+// giveUp leaves the claim to a node that may run its services better: settle, which
+// follows, lets go in order of a claim that this node may not hold. Each time it lasts
+// longer, because a node that is preferred and cannot serve would take it again and again.
+func (n *Node) giveUp(now time.Time, c *claim, g *guards) {
+	n.tell(Warning, c.cfg.Name, "giving the claim up: its guarded services fail here", g.why)
+	c.illFor = min(max(illAtLeast, 2*c.illFor), illAtMost)
+	if n.cfg.Mode == arbiter.ModeVRRP {
+		c.illFor = illAtLeast // nobody can say whether there is somebody else
+	}
+	c.ill, c.illTo = g.why, now.Add(c.illFor)
+	c.guards.failed = 0
+}
+
+const (
+	// steadyAfter is how long guarded services have to run until it is forgotten how often
+	// they have failed before.
+	steadyAfter = 30 * time.Second
+	// illAtLeast and illAtMost bound how long a claim is left to others after its guarded
+	// services have failed here.
+	illAtLeast = 30 * time.Second
+	illAtMost  = 15 * time.Minute
+)
+
+// unfit says why this node should not have the claim, for its guarded services do not
+// run here; empty: they do, or nobody else could have it, and then an address without
+// its service is better than none.
+func (n *Node) unfit(now time.Time, c *claim) string {
+	why := ""
+	switch a := &c.always; {
+	case now.Before(c.illTo):
+		why = c.ill
+	case c.cfg.GuardTries > 0 && a.failed >= c.cfg.GuardTries && !a.steady(now):
+		why = a.why
+	}
+	if why == "" || !n.elsewhere(now, c) {
+		return ""
+	}
+	return "its guarded services failed here: " + why
+}
+
+// elsewhere reports whether another node has the claim or would take it. In plain VRRP
+// nobody can say, and it is taken for granted.
+func (n *Node) elsewhere(now time.Time, c *claim) bool {
+	if n.cfg.Mode == arbiter.ModeVRRP {
+		return true
+	}
+	for _, name := range n.cfg.Peers {
+		p := n.peers[name]
+		cr, ok := p.report.Claim(c.cfg.Name)
+		if ok && now.Sub(p.seen) <= n.fresh && !p.report.Leaving && (cr.Holds || cr.Barred == "") {
+			return true
+		}
+	}
+	return false
 }

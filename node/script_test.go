@@ -34,6 +34,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	                           (N is anything; a name after it: in favour of that node)
 //	witness up | down | wipe
 //	record CLAIM HOLDER TOKEN  what the witness has is changed to that, unreleased
+//	ended [always]             a guarded service has ended by itself
 //	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference
 //	script NAME up | down, link NAME up | down
 //	station [MAC]              from now on that device (or none) answers probes
@@ -205,6 +206,8 @@ func (s *scriptRun) command(line string) error {
 	case "works":
 		delete(w.fails, arg(1))
 		delete(w.slow, arg(1))
+	case "ended":
+		w.step(GuardsDone{Claim: w.cfg.Claims[0].Name, Always: arg(1) == "always", On: true, Err: errors.New("guard web has ended")})
 	case "script":
 		w.step(Script{Name: arg(1), Up: arg(2) == "up"})
 	case "link":
@@ -474,6 +477,10 @@ func setting(cfg *Config, key, value string) error {
 		claims(func(c *ClaimConfig) { c.Guarded = true })
 	case "always":
 		claims(func(c *ClaimConfig) { c.GuardedAlways = true })
+	case "tries":
+		n, perr := strconv.Atoi(value)
+		err = perr
+		claims(func(c *ClaimConfig) { c.GuardTries = n })
 	case "limit":
 		claims(func(c *ClaimConfig) { duration(&c.GuardLimit) })
 	case "token":

@@ -137,7 +137,7 @@ const (
 func (s Shape) claimConfig(claim, number int, addr netip.Addr, token arbiter.Token, revision int) node.ClaimConfig {
 	c := s.Claims[claim]
 	cfg := node.ClaimConfig{
-		Name: c.Name, Group: c.Group, Guarded: true, GuardedAlways: c.Always, GuardLimit: s.GuardLimit,
+		Name: c.Name, Group: c.Group, Guarded: true, GuardedAlways: c.Always, GuardLimit: s.GuardLimit, GuardTries: 3,
 		Token: token, Version: fmt.Sprint(revision),
 	}
 	for i, vip := range s.addresses(claim) {
