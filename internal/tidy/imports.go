@@ -20,6 +20,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"arbiter", ""},
 	{"vrrp", ""},
 	{"witness", "arbiter"},
+	{"fencing", "arbiter"},
 	{"node", "arbiter vrrp witness"},
 
 	// Configuration: text into settings.
@@ -34,6 +35,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"witness/server", ""},
 	{"fencing/gate", "internal/boottime"},
 	{"fencing/guard", ""},
+	{"fencing/ledger", "fencing"},
 
 	// The read model's two renderings.
 	{"control", "node"},
@@ -67,10 +69,10 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
 // randomness and log nothing.
-var pure = []string{"arbiter", "vrrp", "witness", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
+var pure = []string{"arbiter", "vrrp", "witness", "fencing", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
 
 // pureStandard lists what pure packages may import of the standard library.
-const pureStandard = "bytes cmp encoding/binary encoding/json errors fmt iter maps math math/bits net/netip " +
+const pureStandard = "bytes cmp encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +
 	"reflect slices sort strconv strings time unicode unicode/utf8"
 
 // impureCalls lists what pure packages may not use of the packages they may import.
