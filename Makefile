@@ -5,8 +5,10 @@ GO ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-# What the tests run beside Go: a real VRRP peer, packet tools, a service to guard.
-PACKAGES := arping etcd-server iproute2 keepalived nftables nginx-light procps psmisc tshark util-linux
+# What the tests run beside Go: a real VRRP peer, packet tools, a service to guard, and
+# a virtual machine, whose kernel is downloaded and not installed.
+PACKAGES := arping etcd-server iproute2 keepalived nftables nginx-light procps psmisc tshark util-linux \
+  busybox-static ipvsadm kmod qemu-system-x86 xz-utils
 
 # Knobs: make fuzz FUZZTIME=1m, make sim SEEDS=100000, make test TESTFLAGS=-v
 FUZZTIME ?= 5s
@@ -20,13 +22,14 @@ help: ## print this
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
-deps: ## install what the tests run (Debian packages, as root) and download the Go modules
+deps: ## install what the tests run (Debian packages, as root), download a kernel and the Go modules
 	@missing=$$(for p in $(PACKAGES); do \
 	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || printf '%s ' $$p; done); \
 	install="apt-get install -y --no-install-recommends $$missing"; \
 	if [ -z "$$missing" ]; then echo "deps: all packages are installed"; \
 	elif [ "$$(id -u)" != 0 ]; then echo "deps: not root; run: sudo $$install" >&2; exit 1; \
 	else export DEBIAN_FRONTEND=noninteractive; apt-get update -q && $$install; fi
+	sh lab/vm/kernel.sh
 	$(GO) mod download
 
 .PHONY: build

@@ -46,6 +46,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
 	{"lab/verify", ""},
+	{"lab/vm", ""},
 	{"lab/scenario", "lab/verify"},
 	{"lab/netns", "internal/boottime lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
 	// But for the simulator, which drives the core under virtual time.
