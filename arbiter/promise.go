@@ -15,6 +15,7 @@ type Promises struct {
 	wait    time.Duration
 	started time.Time
 	given   map[string]promise
+	owing   map[string]map[string]uint64 // by claim: who was promised it and has not said since that it let go; the request
 }
 
 type promise struct {
@@ -26,7 +27,7 @@ type promise struct {
 // NewPromises returns a giver that has promised nothing. Until wait has passed since
 // started it refuses: it may have promised something just before it was restarted.
 func NewPromises(wait time.Duration, started time.Time) *Promises {
-	return &Promises{wait: wait, started: started, given: map[string]promise{}}
+	return &Promises{wait: wait, started: started, given: map[string]promise{}, owing: map[string]map[string]uint64{}}
 }
 
 // Grant decides about the promise that r asks for. An empty why means: promised. The
@@ -40,6 +41,10 @@ func (p *Promises) Grant(now time.Time, r Request) (why string) {
 		return "promised to " + g.to
 	}
 	p.given[r.Claim] = promise{r.From, r.ID, now.Add(p.wait)}
+	if p.owing[r.Claim] == nil {
+		p.owing[r.Claim] = map[string]uint64{}
+	}
+	p.owing[r.Claim][r.From] = r.ID
 	return ""
 }
 
@@ -58,9 +63,9 @@ func (p *Promises) To(now time.Time, claim string) string {
 	return ""
 }
 
-// Last returns the node that the claim was last promised to, if that has not said that it let
-// go, however long ago that was; empty: none is known.
-func (p *Promises) Last(claim string) string { return p.given[claim].to }
+// Owing reports whether some node that the claim was ever promised to has not said since
+// that it let go of it.
+func (p *Promises) Owing(claim string) bool { return len(p.owing[claim]) > 0 }
 
 // fresh reports whether promises of a former start may still bind this node.
 func (p *Promises) fresh(now time.Time) bool { return now.Before(p.started.Add(p.wait)) }
@@ -70,6 +75,9 @@ func (p *Promises) fresh(now time.Time) bool { return now.Before(p.started.Add(p
 func (p *Promises) Release(r Request) {
 	if g := p.given[r.Claim]; g.to == r.From && g.id < r.ID {
 		delete(p.given, r.Claim)
+	}
+	if p.owing[r.Claim][r.From] < r.ID {
+		delete(p.owing[r.Claim], r.From)
 	}
 }
 
@@ -129,6 +137,12 @@ func (b *Ballot) count() {
 		b.until = until
 	}
 }
+
+// Won reports whether enough have promised in this round.
+func (b *Ballot) Won() bool { return b.Running() && len(b.yes) >= b.needed }
+
+// Failed reports whether so many have refused in this round that it cannot bring enough.
+func (b *Ballot) Failed() bool { return len(b.no) > len(b.voters)-b.needed }
 
 // Until returns the end of the permission that the promises give; zero: none was
 // ever given.

@@ -27,10 +27,6 @@ func (v *Voter) Answer(now time.Time, r Request) (a Answer, store Token) {
 	known := v.tokens[r.Claim]
 	switch r.Kind {
 	case RequestPromise:
-		if r.Token != 0 && r.Token <= known && v.promises.To(now, r.Claim) != r.From {
-			a.Why = "that token has been used"
-			break
-		}
 		a.Why = v.promises.Grant(now, r)
 		a.Yes = a.Why == ""
 	case RequestReleased:

@@ -4,24 +4,35 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
 )
 
 // A claim that is not held by the lease is held by promises, and several nodes may ask for
-// them at one instant. Then those of the highest priority come first: the others
-// withdraw, so that their promises bind nobody any more.
+// them. Each asks in its turn, by rank; a round that cannot bring enough any more ends at
+// once and gives back what it brought, so that its promises bind nobody.
 
-// openBallot asks the voters for their promises, once each renewal period.
+// openBallot asks the voters for their promises: of a claim that is held once each renewal
+// period, of one that is not when this node's turn has come.
 func (n *Node) openBallot(now time.Time, c *claim) {
-	if c.phase == Idle && (c.ballot.Running() || now.Before(c.pause)) || c.phase != Idle && now.Sub(c.ballot.Asked()) < n.cfg.Timing.Renew {
+	if c.phase != Idle {
+		if now.Sub(c.ballot.Asked()) >= n.cfg.Timing.Renew {
+			n.ask(now, c, c.token)
+		}
 		return
 	}
-	r := arbiter.Request{ID: n.newRequest(), Kind: arbiter.RequestPromise, Claim: c.cfg.Name, Priority: c.priority()}
-	if c.phase == Idle && n.cfg.Mode == arbiter.ModeQuorum {
-		// Who promises remembers the token, and two majorities share a voter: so no two
-		// holdings get the same. Where all others promise, all others are heard, and that is enough.
-		c.bid = c.known + 1
-		r.Token = c.bid
+	if c.turn.IsZero() {
+		c.turn = now.Add(time.Duration(n.rank(now, c)) * n.cfg.Timing.Renew / turns)
 	}
+	if !c.ballot.Running() && !now.Before(c.turn) {
+		c.bid = c.known + 1
+		n.ask(now, c, c.bid)
+	}
+}
+
+// ask opens a round. Who promises makes the token durable, and says which it knew before:
+// any two sets of voters that are enough share one, so no two holdings get the same token.
+func (n *Node) ask(now time.Time, c *claim, token arbiter.Token) {
+	r := arbiter.Request{ID: n.newRequest(), Kind: arbiter.RequestPromise, Claim: c.cfg.Name, Priority: c.priority(), Token: token}
 	c.ballot.Open(now, r.ID)
 	for _, name := range c.ballot.Voters() {
 		if n.leftForGood(n.peers[name]) {
@@ -33,23 +44,53 @@ func (n *Node) openBallot(now time.Time, c *claim) {
 	}
 }
 
-// settleBallot ends a round of a claim that is not held: one that has brought too little
-// for long enough, or that nothing is wanted of any more.
+// turns is how many nodes have their turn within a renewal period: the time between two is for
+// one to ask all others and to have their answers.
+const turns = 8
+
+// rank is how many peers would take the claim as well and go before this node.
+func (n *Node) rank(now time.Time, c *claim) (before int) {
+	if c.offeredNow(now) && c.offeredToThis {
+		return 0
+	}
+	for _, name := range n.cfg.Peers {
+		p := n.peers[name]
+		cr, ok := p.report.Claim(c.cfg.Name)
+		able := ok && !cr.Holds && cr.Barred == "" && cr.State == vrrp.StateBackup.String()
+		if !able || p.alive == arbiter.No || p.report.Leaving || now.Sub(p.seen) > n.fresh {
+			continue
+		}
+		if comesFirst(arbiter.Request{From: name, Priority: cr.Priority}, c.priority(), n.cfg.Name) {
+			before++
+		}
+	}
+	return before
+}
+
+// settleBallot ends a round of a claim that is not held: one that brings too little, or that
+// nothing is wanted of any more.
 func (n *Node) settleBallot(now time.Time, c *claim) {
+	if c.verdict.Do != arbiter.Obtain && c.verdict.Do != arbiter.Hold {
+		c.turn, c.lost = time.Time{}, 0
+	}
 	if c.ballot == nil || !c.ballot.Running() || c.verdict.Do == arbiter.Hold {
 		return
 	}
-	failed := !c.ballot.Until().After(now) && now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2
+	failed := c.ballot.Failed() || !c.ballot.Until().After(now) && now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2
 	if c.verdict.Do == arbiter.Obtain && !failed {
 		return
 	}
 	n.withdraw(c)
 	if failed {
-		// Candidates that met once must not meet each time.
-		c.lost++
-		c.pause = now.Add(n.cfg.Timing.Renew / 4 * time.Duration(1+c.lost%3))
+		// Those who met have their next turns apart, and give way to the others the more the
+		// more often they tried in vain.
+		c.lost = min(c.lost+1, maxLost)
+		c.turn = now.Add(time.Duration((1+n.rank(now, c))*c.lost) * n.cfg.Timing.Renew / turns)
 	}
 }
+
+// maxLost bounds how long a node that asked in vain waits for its next turn.
+const maxLost = 4
 
 // withdraw gives all promises of the round back.
 func (n *Node) withdraw(c *claim) {
@@ -60,14 +101,16 @@ func (n *Node) withdraw(c *claim) {
 	}
 }
 
-// bidStands reports whether the token bid is still above all that were heard of. If one was, the
-// voters are asked again with a higher one.
-func (n *Node) bidStands(c *claim) bool {
-	if c.known < c.bid {
+// bidStands reports whether the token bid is above all that those who promised had heard of.
+// If it is not, they are asked again, with a higher one: they have promised already.
+func (n *Node) bidStands(now time.Time, c *claim) bool {
+	if c.ballot.Won() && c.known < c.bid {
 		return true
 	}
-	n.withdraw(c)
-	c.ballot.Hasten()
+	if c.known >= c.bid || now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2 {
+		c.bid = c.known + 1
+		n.ask(now, c, c.bid)
+	}
 	return false
 }
 
@@ -80,15 +123,12 @@ func (n *Node) promise(now time.Time, c *claim, r arbiter.Request) (why string) 
 		return "this node holds it"
 	case n.lease != nil && n.lease.Unsettled(c.cfg.Name):
 		return "a take of this node's own is under way"
-	case !comesFirst(r, c.priority(), n.cfg.Name) && n.insists(now, c):
-		return "this node would take it too, and comes first"
-	case r.Token != 0 && r.Token <= c.known && n.promises.To(now, c.cfg.Name) != r.From:
-		return "that token has been used"
+	case c.ballot.Running() && !comesFirst(r, c.priority(), n.cfg.Name) && n.promises.To(now, c.cfg.Name) != r.From:
+		return "this node is asking for it too, and comes first"
 	}
 	if why := n.promises.Grant(now, r); why != "" {
 		return why
 	}
-	c.lost = 0
 	if c.ballot.Running() {
 		n.withdraw(c)
 	}
@@ -97,23 +137,6 @@ func (n *Node) promise(now time.Time, c *claim, r arbiter.Request) (why string) 
 	}
 	return ""
 }
-
-// insists reports whether this node would take the claim itself, and has not tried in vain
-// so often that another, which may reach more, should have its turn.
-func (n *Node) insists(now time.Time, c *claim) bool {
-	if c.lost >= maxLost || n.barred(now, c) != "" {
-		return false
-	}
-	var lease arbiter.Lease
-	if n.lease != nil {
-		lease = n.leaseEvidence(now, c)
-	}
-	want := n.want(now, c, lease)
-	return want == arbiter.WantVacant || want == arbiter.WantOffered
-}
-
-// maxLost is after how many rounds in vain a node lets one of lower priority try.
-const maxLost = 3
 
 // comesFirst reports whether the asking node goes before one of the given priority and name.
 func comesFirst(r arbiter.Request, priority uint8, name string) bool {

@@ -48,7 +48,6 @@ type claim struct {
 	always   guards    // those that run on every node, unless it is fenced
 	fenced   time.Time // until then the latter stay off
 	guardsAt time.Time // the former are not started before: a former holder's may still be stopping
-	former   string    // that former holder
 	off      bool      // Leaving: the addresses are verified to be off
 	forced   bool      // Leaving: without permission, so in a hurry
 	to       string    // Leaving: in favour of this peer
@@ -62,22 +61,26 @@ type claim struct {
 	extend   time.Time // Held: the addresses' lifetime is extended then
 	armed    time.Time // the deadline that the gate has
 
-	ballot   *arbiter.Ballot // the promises of others
-	gave     time.Time       // when it was last let go of in favour of another node
-	bid      arbiter.Token   // the token that they were asked to let this node hold with
-	pause    time.Time       // Idle: no round is opened before
-	lost     int             // rounds in a row that brought too little
-	asked    time.Time       // when the peers were last asked whether they hold it
-	question uint64          // that request's id
-	answers  map[string]answer
-	consults time.Time    // since when they are being asked
-	yielded  bool         // an operator gave the claim away: it is not taken back from a live holder
-	told     string       // the refusal that was last told
-	dared    string       // the challenge that was last told
-	handover time.Time    // when a handover was last asked for
-	offered  time.Time    // when a peer last said that it has let go
-	link     arbiter.Link // what ARP shows
-	deaf     string       // why the link could not be asked
+	ballot        *arbiter.Ballot // the promises of others
+	gave          time.Time       // when it was last let go of in favour of another node
+	bid           arbiter.Token   // the token that they were asked to let this node hold with
+	turn          time.Time       // Idle: no round is opened before; zero: not known yet
+	lost          int             // rounds in a row that brought too little
+	stored        arbiter.Token   // the highest that is durable here
+	replies       []reply         // promises that are given once their tokens are durable
+	asked         time.Time       // when the peers were last asked whether they hold it
+	question      uint64          // that request's id
+	answers       map[string]answer
+	consults      time.Time     // since when they are being asked
+	yielded       bool          // an operator gave the claim away: it is not taken back from a live holder
+	told          string        // the refusal that was last told
+	dared         string        // the challenge that was last told
+	handover      time.Time     // when a handover was last asked for
+	offered       time.Time     // when a peer last said that it has let go
+	offer         arbiter.Token // of the holding that it has let go of
+	offeredToThis bool          // and that this node is to take it
+	link          arbiter.Link  // what ARP shows
+	deaf          string        // why the link could not be asked
 }
 
 // answer is what a peer last said when it was asked whether it holds the claim.
@@ -85,6 +88,12 @@ type answer struct {
 	yes  bool
 	at   time.Time
 	path arbiter.Path
+}
+
+// reply is an answer that waits for a token to be durable.
+type reply struct {
+	answer arbiter.Answer
+	token  arbiter.Token
 }
 
 type instance struct {
@@ -98,7 +107,7 @@ type instance struct {
 func (in *instance) name() string { return in.cfg.VRRP.Name }
 
 func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
-	c := &claim{cfg: cfg, known: cfg.Token, since: n.started, answers: map[string]answer{}}
+	c := &claim{cfg: cfg, known: cfg.Token, stored: cfg.Token, since: n.started, answers: map[string]answer{}}
 	for _, ic := range cfg.Instances {
 		ic.VRRP.ByPermission = n.permits()
 		m, err := vrrp.New(ic.VRRP)
@@ -218,26 +227,27 @@ func (n *Node) take(now time.Time, c *claim) {
 	if n.lease != nil {
 		n.lease.Use(c.cfg.Name)
 	}
-	c.waitForGuards(n, now)
 	switch {
 	case n.cfg.Mode == arbiter.ModeVRRP:
-		c.token = 0
+		c.token, c.guardsAt = 0, now
 		n.add(now, c)
 		return
-	case n.lease != nil:
-		if token, until, ok := n.lease.Permission(c.cfg.Name); ok && until.After(now) {
-			c.token = token
-			break
+	case n.lease != nil && n.leased(now, c):
+		c.token, _, _ = n.lease.Permission(c.cfg.Name)
+		if c.token < c.known {
+			// A peer has heard of a higher one meanwhile: this one goes back, the next is above.
+			n.giveBack(now, c, n.cfg.Name)
+			return
 		}
-		c.token = c.known + 1
-	case n.cfg.Mode == arbiter.ModeQuorum:
-		if !n.bidStands(c) {
+	case n.permits():
+		if !n.bidStands(now, c) {
 			return
 		}
 		c.token = c.bid
 	default:
 		c.token = c.known + 1
 	}
+	c.waitForGuards(n, now)
 	c.known = max(c.known, c.token)
 	c.enter(Storing, now)
 	n.emit(StoreToken{Claim: c.cfg.Name, Token: c.token})
@@ -425,8 +435,11 @@ func (n *Node) applyResult(now time.Time, ev Event) {
 	switch ev := ev.(type) {
 	case TokenStored:
 		c := n.claims[ev.Claim]
+		if c == nil {
+			return
+		}
+		n.sendStored(c, ev)
 		switch {
-		case c == nil:
 		case c.phase == Storing && ev.Token == c.token:
 			n.tokenStored(now, c, ev.Err)
 		case c.phase == Held && ev.Token == c.storing && ev.Err == nil:

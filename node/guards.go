@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/witness"
 )
 
@@ -132,31 +131,30 @@ func (n *Node) settleGuards(now time.Time, c *claim) {
 
 // waitForGuards sets when the guards may start. A holder that let go in order has
 // stopped them before; of one that ran out of permission nobody knows, so it gets the
-// time its guards need at the most, unless it says itself that they are off. Who has
-// promised holds nothing, and its guards are off: promises of all others leave no one,
-// those of a majority leave somebody unknown.
+// time its guards need at the most, unless all others say themselves that theirs are off.
+// Promises of all others leave no one who could have them.
 func (c *claim) waitForGuards(n *Node, now time.Time) {
-	c.guardsAt, c.former = now, ""
+	c.guardsAt = now
+	limit := witness.WaitFor(c.cfg.GuardLimit, 0)
 	switch {
-	case !c.cfg.Guarded:
+	case !c.cfg.Guarded || !n.permits():
 		return
-	case n.lease != nil && n.leased(now, c):
-		var unreleased bool
-		c.former, unreleased = n.lease.TakenFrom(c.cfg.Name)
-		limit := n.cfg.Timing.Wait + witness.WaitFor(c.cfg.GuardLimit, 0)
-		switch last := n.promises.Last(c.cfg.Name); {
-		case unreleased:
-		case last != "":
-			c.former = last // it may have held by promises, of which the store knows nothing
-		case now.Sub(n.started) < limit:
-			c.former = "" // a promise of a former start is forgotten
-		default:
+	case n.lease == nil:
+		// Of an offer nothing counts once another has been after the claim.
+		if c.offeredNow(now) && c.offer >= c.known {
 			return
 		}
-	case n.cfg.Mode != arbiter.ModeQuorum || c.offeredNow(now):
+	case n.leased(now, c):
+		// What was held by promises the store knows nothing of, and a promise that a former
+		// start gave is forgotten.
+		_, unreleased := n.lease.TakenFrom(c.cfg.Name)
+		if !unreleased && !n.promises.Owing(c.cfg.Name) && now.Sub(n.started) >= n.cfg.Timing.Wait+limit {
+			return
+		}
+	default:
 		return
 	}
-	c.guardsAt = now.Add(witness.WaitFor(c.cfg.GuardLimit, 0))
+	c.guardsAt = now.Add(limit)
 }
 
 // guardsMayStart reports whether no other node can be running them.
@@ -167,8 +165,7 @@ func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
 	for _, name := range n.cfg.Peers {
 		p := n.peers[name]
 		cr, ok := p.report.Claim(c.cfg.Name)
-		said := ok && now.Sub(p.seen) <= n.fresh && p.seen.After(c.since) && !cr.Holds && !cr.Guards
-		if !said && (c.former == "" || c.former == name) {
+		if !ok || now.Sub(p.seen) > n.fresh || !p.seen.After(c.since) || cr.Holds || cr.Guards {
 			return false
 		}
 	}

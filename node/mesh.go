@@ -130,7 +130,7 @@ func (n *Node) askHandover(now time.Time, c *claim) {
 func (n *Node) offer(c *claim) {
 	id := n.newRequest()
 	for _, name := range slices.Concat(n.cfg.Peers, n.cfg.Witnesses) {
-		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestReleased, To: name, Claim: c.cfg.Name, Token: c.known, For: c.to})
+		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestReleased, To: name, Claim: c.cfg.Name, Token: c.token, For: c.to})
 	}
 }
 
@@ -146,8 +146,13 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		case arbiter.RequestHolds:
 			a.Yes = c.holds()
 		case arbiter.RequestPromise:
+			a.Token = c.known // not the one just bid: the asker must see others' alone
 			a.Why = n.promise(now, c, r)
 			a.Yes = a.Why == ""
+			if a.Yes && r.Token > c.stored {
+				n.replyStored(c, a, r.Token)
+				return
+			}
 		case arbiter.RequestHandover:
 			a.Why = n.handOver(now, c, r)
 			a.Yes = a.Why == ""
@@ -157,12 +162,37 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		default:
 			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)
 		}
-		a.Token = c.known // not the one just bid: the asker must see others' alone
-		if a.Yes {
-			c.known = max(c.known, r.Token)
-		}
+		a.Token = c.known
 	}
 	n.emit(Reply{a})
+}
+
+// replyStored gives the promise once the token that it was asked for with is durable: a
+// node that is started anew must not take with the same one.
+func (n *Node) replyStored(c *claim, a arbiter.Answer, token arbiter.Token) {
+	c.known = max(c.known, token)
+	c.replies = append(c.replies, reply{a, token})
+	n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
+}
+
+// sendStored sends the replies that waited for the token to be durable.
+func (n *Node) sendStored(c *claim, ev TokenStored) {
+	if ev.Err == nil {
+		c.stored = max(c.stored, ev.Token)
+	}
+	waiting := c.replies[:0]
+	for _, r := range c.replies {
+		switch {
+		case ev.Err != nil && r.token == ev.Token:
+			r.answer.Yes, r.answer.Why = false, "the token cannot be stored: "+ev.Err.Error()
+			n.emit(Reply{r.answer})
+		case r.token <= c.stored:
+			n.emit(Reply{r.answer})
+		default:
+			waiting = append(waiting, r)
+		}
+	}
+	c.replies = waiting
 }
 
 // handOver begins to let go in favour of a peer whose priority is higher.
@@ -194,8 +224,8 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 		}
 	}
 	p.seen = now
-	if r.For == "" || r.For == n.cfg.Name {
-		c.offered = now
+	if r.Token != 0 && (r.For == "" || r.For == n.cfg.Name) {
+		c.offered, c.offer, c.offeredToThis = now, r.Token, r.For != ""
 	}
 	if n.promises != nil {
 		n.promises.Release(r)
