@@ -24,9 +24,14 @@ func (n *Node) openBallot(now time.Time, c *claim) {
 		c.turn = now.Add(time.Duration(n.rank(now, c)) * n.cfg.Timing.Renew / turns)
 	}
 	if !c.ballot.Running() && !now.Before(c.turn) {
-		c.bid = c.known + 1
-		n.ask(now, c, c.bid)
+		n.bidAbove(now, c)
 	}
+}
+
+// bidAbove asks with a token above all that were heard of.
+func (n *Node) bidAbove(now time.Time, c *claim) {
+	c.bid = c.highest() + 1
+	n.ask(now, c, c.bid)
 }
 
 // ask opens a round. Who promises makes the token durable, and says which it knew before:
@@ -104,12 +109,12 @@ func (n *Node) withdraw(c *claim) {
 // bidStands reports whether the token bid is above all that those who promised had heard of.
 // If it is not, they are asked again, with a higher one: they have promised already.
 func (n *Node) bidStands(now time.Time, c *claim) bool {
-	if c.ballot.Won() && c.known < c.bid {
+	above := c.highest() < c.bid
+	if above && c.ballot.Won() {
 		return true
 	}
-	if c.known >= c.bid || now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2 {
-		c.bid = c.known + 1
-		n.ask(now, c, c.bid)
+	if !above || now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2 {
+		n.bidAbove(now, c)
 	}
 	return false
 }

@@ -66,6 +66,7 @@ type claim struct {
 	bid           arbiter.Token   // the token that they were asked to let this node hold with
 	turn          time.Time       // Idle: no round is opened before; zero: not known yet
 	lost          int             // rounds in a row that brought too little
+	bar           arbiter.Token   // the highest that anybody is known to have asked for promises with
 	stored        arbiter.Token   // the highest that is durable here
 	replies       []reply         // promises that are given once their tokens are durable
 	asked         time.Time       // when the peers were last asked whether they hold it
@@ -234,7 +235,7 @@ func (n *Node) take(now time.Time, c *claim) {
 		return
 	case n.lease != nil && n.leased(now, c):
 		c.token, _, _ = n.lease.Permission(c.cfg.Name)
-		if c.token < c.known {
+		if c.token < c.highest() {
 			// A peer has heard of a higher one meanwhile: this one goes back, the next is above.
 			n.giveBack(now, c, n.cfg.Name)
 			return
@@ -245,7 +246,7 @@ func (n *Node) take(now time.Time, c *claim) {
 		}
 		c.token = c.bid
 	default:
-		c.token = c.known + 1
+		c.token = c.highest() + 1
 	}
 	c.waitForGuards(n, now)
 	c.known = max(c.known, c.token)
@@ -417,6 +418,9 @@ func (n *Node) released(now time.Time, c *claim) {
 	}
 	c.to = ""
 }
+
+// highest returns the highest token that was heard of, or that somebody may hold with.
+func (c *claim) highest() arbiter.Token { return max(c.known, c.bar) }
 
 func (c *claim) enter(p Phase, now time.Time) { c.phase, c.since = p, now }
 

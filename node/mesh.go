@@ -105,7 +105,7 @@ func (n *Node) question(r arbiter.Request) {
 // obtain asks for the permission that the claim needs.
 func (n *Node) obtain(now time.Time, c *claim) {
 	if n.lease != nil {
-		n.lease.Take(c.cfg.Name, c.known)
+		n.lease.Take(c.cfg.Name, c.highest())
 		if !n.witnessSilent(now) && n.lease.Standing(now, c.cfg.Name).State == witness.Free {
 			return // the swap that is due brings it
 		}
@@ -144,11 +144,13 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 	default:
 		switch r.Kind {
 		case arbiter.RequestHolds:
-			a.Yes = c.holds()
+			a.Token, a.Yes = c.known, c.holds()
 		case arbiter.RequestPromise:
-			a.Token = c.known // not the one just bid: the asker must see others' alone
+			a.Token = c.highest() // not the one just bid: the asker must see others' alone
 			a.Why = n.promise(now, c, r)
-			a.Yes = a.Why == ""
+			if a.Yes = a.Why == ""; a.Yes {
+				c.bar = max(c.bar, r.Token)
+			}
 			if a.Yes && r.Token > c.stored {
 				n.replyStored(c, a, r.Token)
 				return
@@ -162,7 +164,6 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		default:
 			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)
 		}
-		a.Token = c.known
 	}
 	n.emit(Reply{a})
 }
@@ -170,7 +171,6 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 // replyStored gives the promise once the token that it was asked for with is durable: a
 // node that is started anew must not take with the same one.
 func (n *Node) replyStored(c *claim, a arbiter.Answer, token arbiter.Token) {
-	c.known = max(c.known, token)
 	c.replies = append(c.replies, reply{a, token})
 	n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
 }
@@ -244,14 +244,15 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 	if p == nil || c == nil {
 		return
 	}
-	c.known = max(c.known, a.Token)
 	p.owed = false // it has heard this node, so it counts on its absence no longer
 	if c.ballot != nil {
 		c.ballot.Answered(a)
 	}
 	if a.ID == c.question {
 		c.answers[p.name] = answer{a.Yes, now, path}
+		c.known = max(c.known, a.Token)
 	}
+	c.bar = max(c.bar, a.Token)
 	if path.Via == "" {
 		p.direct = now
 	}
