@@ -103,7 +103,7 @@ func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
 // Observe takes in what an answer or a watch shows. Older versions than known
 // ones change nothing, so the order of arrival does not matter.
 func (l *Lease) Observe(now time.Time, o Observation) {
-	if l.clusterID != 0 && o.ClusterID != l.clusterID {
+	if l.clusterID != 0 && (o.ClusterID != l.clusterID || o.Complete && l.wentBack(o)) {
 		l.replace(now)
 	}
 	if !o.Complete && l.since.IsZero() {
@@ -127,6 +127,23 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 		l.forgetAbsent(now, o)
 	}
 	l.settle(now)
+}
+
+// wentBack reports whether a complete observation shows a record as it was before a state
+// that is known, at a revision that has to have that state: then the store was put back to an
+// older one, and has been written to since.
+func (l *Lease) wentBack(o Observation) bool {
+	for name, v := range o.Nodes {
+		if known := l.nodes[name].Version; v.Version != 0 && v.Version < known && known <= o.Revision {
+			return true
+		}
+	}
+	for name, v := range o.Claims {
+		if known := l.claims[name].Version; v.Version != 0 && v.Version < known && known <= o.Revision {
+			return true
+		}
+	}
+	return false
 }
 
 // removed reports whether an observation at the revision shows that a known record is gone.

@@ -180,7 +180,6 @@ func (w *World) faultVoter(*Host) {
 
 // faultEffects makes a host's kernel or disk refuse, or its timers late.
 func (w *World) faultEffects(h *Host) {
-	was := h.trouble
 	switch w.Rand.IntN(4) {
 	case 0:
 		h.trouble.slowStore = w.spread(4 * time.Second)
@@ -194,7 +193,7 @@ func (w *World) faultEffects(h *Host) {
 	w.note("%s: trouble %+v", h.Name, h.trouble)
 	w.look()
 	w.ends(func() {
-		h.trouble.slowStore, h.trouble.storeFails, h.trouble.kernelFails = was.slowStore, was.storeFails, was.kernelFails
+		h.trouble.slowStore, h.trouble.storeFails, h.trouble.kernelFails = 0, false, false
 		w.look()
 	})
 }
