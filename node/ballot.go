@@ -75,7 +75,7 @@ func (n *Node) rank(now time.Time, c *claim) (before int) {
 // settleBallot ends a round of a claim that is not held: one that brings too little, or that
 // nothing is wanted of any more.
 func (n *Node) settleBallot(now time.Time, c *claim) {
-	if c.verdict.Do != arbiter.Obtain && c.verdict.Do != arbiter.Hold {
+	if c.want == arbiter.WantNone {
 		c.turn, c.lost = time.Time{}, 0
 	}
 	if c.ballot == nil || !c.ballot.Running() || c.verdict.Do == arbiter.Hold {

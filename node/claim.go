@@ -43,6 +43,7 @@ type claim struct {
 	known   arbiter.Token // the highest ever seen, anywhere
 	since   time.Time     // of the present phase
 	verdict arbiter.Verdict
+	want    arbiter.Want // Idle: why it would be taken
 
 	guards   guards    // those that run only where the claim is held
 	always   guards    // those that run on every node, unless it is fenced
@@ -142,7 +143,8 @@ func (n *Node) settle(now time.Time, c *claim) {
 	if n.started.IsZero() {
 		return
 	}
-	c.verdict = arbiter.Decide(n.evidence(now, c))
+	in := n.evidence(now, c)
+	c.verdict, c.want = arbiter.Decide(in), in.Want
 	defer n.settleGuards(now, c)
 	switch c.phase {
 	case Idle:

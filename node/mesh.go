@@ -204,6 +204,8 @@ func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string)
 		return r.From + " cannot hold it"
 	case n.lease != nil && !n.witnessSilent(now) && !n.leased(now, c):
 		return "the witness is just back: it is being told who holds"
+	case n.lease != nil && n.lease.Unsettled(c.cfg.Name):
+		return "a take of this node's own is in doubt at the witness: it could promise the claim to nobody"
 	case c.cfg.Guarded && !n.guardsMayStart(now, c):
 		return "the guarded services of the holder before may still be stopping"
 	case r.Priority <= c.priority():

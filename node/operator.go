@@ -23,6 +23,9 @@ func (n *Node) handoverTo(now time.Time, ev Handover) (text string, err error) {
 		}
 		return "", fmt.Errorf("this node does not hold %s (it is held by %s): ask the node that does", ev.Claim, holder)
 	}
+	if n.lease != nil && n.lease.Unsettled(ev.Claim) {
+		return "", fmt.Errorf("the witness is silent, and whether it has %s under this node's name is in doubt: nobody else could take it; try again once the witness answers", ev.Claim)
+	}
 	to := ev.To
 	if to == "" {
 		to = n.successor(now, c)
