@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/witness"
 )
 

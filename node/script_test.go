@@ -31,7 +31,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	advert NAME PRIORITY       from now on it sends adverts; 0 says goodbye, off just ends
 //	lease NAME WORD [CLAIM]    its lease: on, off, take CLAIM, release CLAIM [TO]
 //	ask NAME WORD CLAIM [N]    it asks n1: holds, promise, handover (with priority N), released
-//	                           (N is anything; a name after it: in favour of that node)
+//	                           (the holding with token N; a name after it: in favour of that node)
 //	witness up | down | wipe
 //	record CLAIM HOLDER TOKEN  what the witness has is changed to that, unreleased
 //	ended [always]             a guarded service has ended by itself
@@ -333,7 +333,9 @@ func (s *scriptRun) peerCommand(p *peerSim, command string, words []string) erro
 			if err != nil {
 				return err
 			}
-			r.Priority = uint8(n)
+			if r.Priority = uint8(n); kind == arbiter.RequestReleased {
+				r.Priority, r.Token = 0, arbiter.Token(n)
+			}
 		}
 		if len(rest) > 2 {
 			r.For = rest[2]
