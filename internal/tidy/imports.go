@@ -35,6 +35,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"witness/server", ""},
 	{"fencing/gate", "internal/boottime"},
 	{"fencing/guard", ""},
+	{"fencing/watchdog", "internal/boottime"},
 	{"fencing/ledger", "fencing"},
 
 	// The read model's two renderings.
@@ -63,9 +64,10 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.
 var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
-	"vrrp":         "vrrp/rawip",     // talks to a real keepalived
-	"witness/etcd": "witness/server", // runs against a real etcd
-	"deploy":       "config",         // loads every sample
+	"vrrp":             "vrrp/rawip",     // talks to a real keepalived
+	"witness/etcd":     "witness/server", // runs against a real etcd
+	"deploy":           "config",         // loads every sample
+	"fencing/watchdog": "lab/vm",         // a machine to be reset
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
