@@ -23,15 +23,22 @@ const (
 )
 
 func nodeCommand() *cli.Command {
-	return daemonCommand("node", "run a node: hold virtual addresses as the configuration says, in the foreground", daemon.Run)
+	c := daemonCommand("node", "run a node: hold virtual addresses as the configuration says, in the foreground", runNode)
+	c.Flags = append(c.Flags, &cli.StringFlag{Name: workerFlag, Hidden: true, Usage: "for the guardian: be its worker `NAME`"})
+	return c
 }
 
 func witnessCommand() *cli.Command {
-	return daemonCommand("witness", "run the witness of a cluster, on its third host, in the foreground", daemon.RunWitness)
+	return daemonCommand("witness", "run the witness of a cluster, on its third host, in the foreground", func(c *cli.Context, opt daemon.Options) error {
+		ctx, reload, stop := catchSignals(c.Context, opt.Logger)
+		defer stop()
+		opt.Reload = reload
+		return daemon.RunWitness(ctx, opt)
+	})
 }
 
 // daemonCommand has the flags of keepalived that make sense here, with keepalived's names.
-func daemonCommand(name, usage string, runDaemon func(context.Context, daemon.Options) error) *cli.Command {
+func daemonCommand(name, usage string, runDaemon func(*cli.Context, daemon.Options) error) *cli.Command {
 	return &cli.Command{
 		Name:  name,
 		Usage: usage,
@@ -50,12 +57,9 @@ func daemonCommand(name, usage string, runDaemon func(context.Context, daemon.Op
 			if c.Bool("config-test") {
 				return checkConfig(c, c.String("use-file"), false)
 			}
-			log := newLogger(c.App.ErrWriter, c.Bool("log-detail"), os.Getenv("JOURNAL_STREAM"))
-			ctx, reload, stop := catchSignals(c.Context, log)
-			defer stop()
-			err := runDaemon(ctx, daemon.Options{
+			err := runDaemon(c, daemon.Options{
 				File: c.String("use-file"), RunDir: c.String("run-dir"), StateDir: c.String("state-dir"),
-				ConfigID: c.String("config-id"), Logger: log, Reload: reload,
+				ConfigID: c.String("config-id"), Logger: newLogger(c.App.ErrWriter, c.Bool("log-detail"), os.Getenv("JOURNAL_STREAM")),
 			})
 			if errors.Is(err, daemon.ErrConfig) {
 				return cli.Exit(err, exitUsage) // to start again would not help

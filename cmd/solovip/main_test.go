@@ -209,9 +209,10 @@ func TestDaemonRefusesABrokenConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"node", "witness"} {
-		code, _, errOut := solovip(t, command, "-f", file, "--run-dir", filepath.Join(dir, "run"), "--state-dir", filepath.Join(dir, "state"))
-		if code != exitUsage || !strings.Contains(errOut, "solovip: "+file) || !strings.Contains(errOut, "solovip config check") {
-			t.Errorf("%s: exit code %d, want %d; stderr:\n%s", command, code, exitUsage, errOut)
+		out, err := child(t, "solovip", command, "-f", file, "--run-dir", filepath.Join(dir, "run"), "--state-dir", filepath.Join(dir, "state")).CombinedOutput()
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || exit.ExitCode() != exitUsage || strings.Count(string(out), "solovip: "+file) != 1 || !strings.Contains(string(out), "solovip config check") {
+			t.Errorf("%s: ended with %v, want exit code %d and the reason once:\n%s", command, err, exitUsage, out)
 		}
 	}
 }

@@ -43,6 +43,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"control/text", "arbiter node"},
 
 	// The shell: brings all of the above together.
+	{"node/guardian", ""},
 	{"node/daemon", "arbiter config control fencing/gate fencing/guard internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
 
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
@@ -58,7 +59,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "config control control/text lab mesh node node/daemon witness"},
+	{"cmd/solovip", "config control control/text lab mesh node node/daemon node/guardian witness"},
 }
 
 // testsToo says which of our packages the tests of a package may import beyond its own

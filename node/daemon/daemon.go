@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/solovip/solovip/arbiter"
@@ -30,6 +29,13 @@ type Options struct {
 	ConfigID string // for @id lines; empty: the host's name
 	Logger   *slog.Logger
 	Reload   <-chan struct{} // each value asks for a reload
+
+	// Notify tells the service manager a state, as sd_notify(3) has it.
+	Notify func(state string)
+	// Beat tells who watches this process that its loop runs, each 200 ms.
+	Beat func()
+	// Pause is how long to wait between cleaning up and taking part.
+	Pause time.Duration
 }
 
 // ErrConfig says that the configuration cannot be run; its findings have been logged.
@@ -268,12 +274,5 @@ func (d *daemon) snapshot() node.Snapshot {
 		return <-reply
 	case <-d.workCtx.Done():
 		return node.Snapshot{}
-	}
-}
-
-// notifySystemd tells the service manager; outside systemd it does nothing.
-func (d *daemon) notifySystemd(state string) {
-	if _, err := sd.SdNotify(false, state); err != nil {
-		d.log.Warn("telling systemd", "state", state, "err", err)
 	}
 }

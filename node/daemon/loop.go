@@ -20,11 +20,11 @@ func (d *daemon) loop(ctx context.Context) error {
 		return err
 	}
 	defer timer.Close()
-	if err := d.firstState(ctx); err != nil {
-		return err
-	}
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	d.firstState(ctx, beat.C)
 	d.step(node.Start{})
-	d.notifySystemd(sd.SdNotifyReady)
+	d.opt.Notify(sd.SdNotifyReady)
 	stop := ctx.Done()
 	var limit <-chan time.Time
 	for {
@@ -40,18 +40,20 @@ func (d *daemon) loop(ctx context.Context) error {
 			done = d.drain() || d.step(node.Tick{})
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
+		case <-beat.C:
+			d.opt.Beat()
 		case <-d.opt.Reload:
 			done = d.reload()
 		case <-stop:
 			stop = nil
-			d.notifySystemd(sd.SdNotifyStopping)
+			d.opt.Notify(sd.SdNotifyStopping)
 			limit = time.After(stopLimit)
 			done = d.step(node.Stop{})
 		case <-limit:
 			return fmt.Errorf("the orderly stop took more than %v: ending with what is held; addresses go by their lifetimes", stopLimit)
 		}
 		if done {
-			return d.finish()
+			return d.finish(beat.C)
 		}
 	}
 }
@@ -90,10 +92,14 @@ func (d *daemon) step(ev node.Event) (stopped bool) {
 	return stopped
 }
 
+// beatEvery is how often the loop says that it runs.
+const beatEvery = 200 * time.Millisecond
+
 // firstState waits for what the first decision rests on: one state of each tracked
 // interface, and one result of each tracked script. Without it a node that cannot
 // serve would begin as one that can.
-func (d *daemon) firstState(ctx context.Context) error {
+func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
+	d.opt.Beat()
 	waiting, limit := map[node.Event]bool{}, time.Second
 	for _, s := range d.settings.scripts {
 		waiting[node.Script{Name: s.Name}] = true
@@ -121,23 +127,24 @@ func (d *daemon) firstState(ctx context.Context) error {
 			}
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
+		case <-beat:
+			d.opt.Beat()
 		case <-ctx.Done():
-			return ctx.Err()
+			return // what a former run held is released all the same
 		case <-enough:
 			for ev := range waiting {
 				d.log.Warn("starting without a word of it; it counts as down", "waited", limit, "missing", fmt.Sprintf("%+v", ev))
 			}
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // reload reads the configuration again. One that has errors, or that changes what
 // only a restart can, changes nothing.
 func (d *daemon) reload() (stopped bool) {
-	d.notifySystemd(sd.SdNotifyReloading)
-	defer d.notifySystemd(sd.SdNotifyReady)
+	d.opt.Notify(sd.SdNotifyReloading)
+	defer d.opt.Notify(sd.SdNotifyReady)
 	next, err := d.planReload()
 	if err != nil {
 		d.log.Error("reload refused; the running configuration stays", "err", err)
@@ -148,10 +155,21 @@ func (d *daemon) reload() (stopped bool) {
 }
 
 // finish lets the last scripts and messages out after the node has stopped.
-func (d *daemon) finish() error {
-	d.lanes.drain(lastWords)
-	d.log.Info("stopped")
-	return nil
+func (d *daemon) finish(beat <-chan time.Time) error {
+	drained := make(chan struct{})
+	go func() {
+		d.lanes.drain(lastWords)
+		close(drained)
+	}()
+	for {
+		select {
+		case <-beat:
+			d.opt.Beat()
+		case <-drained:
+			d.log.Info("stopped")
+			return nil
+		}
+	}
 }
 
 // lastWords is how long an ending daemon waits for its STOP scripts.
