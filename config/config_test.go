@@ -395,13 +395,13 @@ func TestTable(t *testing.T) {
 	for section, rows := range sections() {
 		for _, r := range rows {
 			name := section + "/" + r.keyword
-			if !strings.Contains("01?", r.args) || !strings.Contains("yes no old", r.state) {
+			if !strings.Contains("01?", r.args) || !strings.Contains("yes read no old", r.state) {
 				t.Errorf("%s: bad row %+v", name, r)
 			}
 			if _, ok := sections()[r.inside]; r.block() && r.inside != "*" && !ok {
 				t.Errorf("%s: no section %q", name, r.inside)
 			}
-			if r.state != "yes" {
+			if r.state != "yes" && r.state != "read" {
 				continue
 			}
 			short := strings.TrimPrefix(r.keyword, "vrrp_")

@@ -13,6 +13,7 @@ func (l *loader) cross() {
 	l.crossAddresses()
 	l.crossVRIDs()
 	l.crossNames()
+	l.crossServices()
 }
 
 // crossAddresses looks for an address that is there twice on one interface: two instances

@@ -82,6 +82,9 @@ func (l *loader) readGlobal(block *syntax.Node) {
 				l.skip = on
 			}
 		default:
+			if l.readLVSGlobal(n) {
+				continue
+			}
 			l.readGARP(&l.garp, n, strings.TrimPrefix(n.Keyword(), "vrrp_"))
 		}
 	}

@@ -40,17 +40,11 @@ func (l *loader) checkNode(n *syntax.Node, r row, section string, supported bool
 		l.bad[n] = true
 		return
 	}
-	if r.state != "yes" {
+	if r.state != "yes" && supported {
+		l.warn(head(n), r.note, "%s %s", r.keyword, withoutEffect(r))
+	}
+	if r.state != "yes" && r.state != "read" {
 		l.bad[n] = true
-		if supported {
-			text := "is not supported yet"
-			if r.state == "old" {
-				text = "is obsolete and has no effect"
-			} else if r.block() {
-				text = "is not supported yet: the block has no effect"
-			}
-			l.warn(head(n), r.note, "%s %s", r.keyword, text)
-		}
 		supported = false
 	}
 	switch {
@@ -67,6 +61,22 @@ func (l *loader) checkNode(n *syntax.Node, r row, section string, supported bool
 	case r.block():
 		l.check(n.Children, r.inside, supported)
 	}
+}
+
+// withoutEffect says what becomes of a keyword that is not in effect. It is the one place
+// that tells, so what is wired to the daemon needs only its row of the table changed.
+func withoutEffect(r row) string {
+	switch {
+	case r.state == "old":
+		return "is obsolete and has no effect"
+	case r.state == "read" && r.block():
+		return "is not supported yet: the block is checked, and has no effect"
+	case r.state == "read":
+		return "is not supported yet: it is checked, and has no effect"
+	case r.block():
+		return "is not supported yet: the block has no effect"
+	}
+	return "is not supported yet"
 }
 
 // checkWords looks at whether the keyword has the value it needs.

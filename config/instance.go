@@ -47,6 +47,10 @@ func (l *loader) readInstance(block *syntax.Node) {
 		return l.bad[n] && (n.Block && !known || slices.Contains(addressLists, r.keyword))
 	})
 	for _, n := range l.good(block) {
+		if n.Keyword() == "lvs_sync_daemon_interface" {
+			l.oldSync(d, n)
+			continue
+		}
 		if !l.readElection(d, n) && !l.readTransport(d, n) && !l.readHooks(&d.Notify, n) {
 			l.readLists(d, n)
 		}

@@ -121,6 +121,10 @@ type loader struct {
 	drafts  []*draft              // instances, as far as they are read
 	groups  []groupDraft          // sync groups, with the words to point at
 	fencing *syntax.Node          // the fencing block
+
+	sync         *syncDraft // lvs_sync_daemon
+	serverGroups []serverGroup
+	virtuals     []*virtualDraft
 }
 
 // read makes settings of the whole tree: first what others refer to.
@@ -131,11 +135,22 @@ func (l *loader) read(nodes []*syntax.Node) {
 	l.each(nodes, "vrrp_instance", l.readInstance)
 	l.each(nodes, "vrrp_sync_group", l.readGroup)
 	l.finishInstances()
+	l.readServers(nodes)
 	l.each(nodes, "cluster", l.readCluster)
 	l.each(nodes, "witness", l.readWitness)
 	l.each(nodes, "guard", l.readGuard)
 	l.fencingDefaults()
 	l.each(nodes, "fencing", l.readFencing)
+}
+
+// readServers reads what virtual servers are made of.
+func (l *loader) readServers(nodes []*syntax.Node) {
+	l.finishSync()
+	l.each(nodes, "SSL", l.readSSL)
+	l.each(nodes, "track_file", l.readTrackFile)
+	l.each(nodes, "vrrp_track_file", l.readTrackFile)
+	l.each(nodes, "virtual_server_group", l.readServerGroup)
+	l.each(nodes, "virtual_server", l.readVirtual)
 }
 
 // each calls f for every statement with that keyword that is fit to be read.

@@ -16,7 +16,7 @@ type row struct {
 	keyword string
 	args    string // "0", "1" or "?"
 	inside  string // section of its block; "*": entries; "-": no block
-	state   string // "yes", "no" or "old"
+	state   string // "yes", "read", "no" or "old"
 	note    string
 }
 

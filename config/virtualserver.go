@@ -78,8 +78,8 @@ type VirtualServer struct {
 	OnePacket  bool // ops: each UDP packet is scheduled for itself
 	// Persistence sends a client to the server it had before; 0: it does not.
 	Persistence time.Duration
-	// Granularity is the length of the prefix by which clients are told apart: 32 for
-	// IPv4 and 128 for IPv6, unless persistence_granularity says otherwise.
+	// Granularity is the length of the prefix by which clients are told apart; 0: the
+	// whole address.
 	Granularity int
 	Engine      string // persistence_engine; empty: none
 	Quorum      int    // weight of live servers that is needed; default 1; 0 when no server has weight
