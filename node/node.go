@@ -26,7 +26,8 @@ type Node struct {
 	quiet       time.Time   // until then nothing is taken: a peer may still count on our absence
 
 	claims   map[string]*claim
-	pending  []ClaimConfig // to replace claims that are still letting go
+	pending  []ClaimConfig        // to replace claims that are still letting go
+	fences   map[string]time.Time // of claims that a reload took away: it ends no fence
 	lease    *witness.Lease
 	promises *arbiter.Promises
 	peers    map[string]*peer
@@ -49,6 +50,7 @@ func New(cfg Config) (*Node, error) {
 		cfg:       cfg,
 		claims:    map[string]*claim{},
 		peers:     map[string]*peer{},
+		fences:    map[string]time.Time{},
 		links:     map[string]bool{},
 		scripts:   map[string]bool{},
 		requestID: cfg.Incarnation,
@@ -392,7 +394,7 @@ func (n *Node) replaceClaims(now time.Time) {
 				n.drive(now, in, vrrp.Stop{})
 			}
 			delete(n.claims, c.cfg.Name)
-			n.order = nil
+			n.fences[c.cfg.Name], n.order = c.fenced, nil
 			n.emit(End{c.cfg.Name})
 		}
 	}
@@ -407,6 +409,7 @@ func (n *Node) replaceClaims(now time.Time) {
 			n.tell(Warning, p.Name, "not taken over from the new configuration", err.Error())
 			continue
 		}
+		made.fenced = n.fences[p.Name]
 		n.claims[p.Name], n.order = made, nil
 		n.emit(Begin{p.Name})
 		n.track(now)
