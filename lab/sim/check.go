@@ -12,8 +12,9 @@ import (
 type Sighting struct {
 	Host    string
 	Answers bool // the kernel answers for the claim's addresses
-	// Exposed says that it answers only because the host has just woken from a suspension
-	// and its daemon has not run yet: the kernel's timeouts stood still.
+	// Exposed says that it answers only because its clocks stood still: the host has just
+	// woken from a suspension and its daemon has not run yet, or from a pause by its
+	// hypervisor and has not had the time to learn of it.
 	Exposed bool
 	Guard   bool // a guarded service of the claim runs
 	// Excused says that the guard should not run any more, and that nobody on this host
@@ -24,7 +25,9 @@ type Sighting struct {
 // Checker judges a run. It knows nothing of how the facts come about, so that its
 // tests can tell it histories.
 type Checker struct {
-	Problems []string
+	Problems []Problem
+	// Only, if not 0, is the one rule to judge by.
+	Only Rule
 	// Overlap is for how long two guards of a claim ran at once by an excuse: the exposure
 	// that a frozen daemon brings. Exposures counts two answers by an exposed one.
 	Overlap   time.Duration
@@ -52,8 +55,10 @@ func NewChecker(permits bool) *Checker {
 func (c *Checker) Fine() bool { return len(c.Problems) == 0 }
 
 // Problem notes one.
-func (c *Checker) Problem(now time.Duration, format string, args ...any) {
-	c.Problems = append(c.Problems, fmt.Sprintf("%.6f s: ", now.Seconds())+fmt.Sprintf(format, args...))
+func (c *Checker) Problem(now time.Duration, rule Rule, format string, args ...any) {
+	if c.Only == 0 || c.Only == rule {
+		c.Problems = append(c.Problems, Problem{now, rule, fmt.Sprintf(format, args...)})
+	}
 }
 
 func (c *Checker) claim(name string) *checked {
@@ -78,7 +83,7 @@ func (c *Checker) See(now time.Duration, claim string, seen []Sighting) {
 		case s.Answers && s.Exposed:
 			exposed = true
 		case s.Answers && answer != "":
-			c.Problem(now, "two holders of %s: %s and %s answer for it", claim, answer, s.Host)
+			c.Problem(now, OneHolder, "two holders of %s: %s and %s answer for it", claim, answer, s.Host)
 		case s.Answers:
 			answer = s.Host
 		}
@@ -90,7 +95,7 @@ func (c *Checker) See(now time.Duration, claim string, seen []Sighting) {
 			continue
 		}
 		if guards++; guards > 1 {
-			c.Problem(now, "two guards of %s: on %s and %s", claim, guard, s.Host)
+			c.Problem(now, OneGuard, "two guards of %s: on %s and %s", claim, guard, s.Host)
 		}
 		guard = s.Host
 	}
@@ -115,11 +120,11 @@ func (c *Checker) Took(now time.Duration, claim, host string, token, known arbit
 	k := c.claim(claim)
 	switch {
 	case token == 0:
-		c.Problem(now, "%s takes %s without a token", host, claim)
+		c.Problem(now, TokensGrow, "%s takes %s without a token", host, claim)
 	case token <= known:
-		c.Problem(now, "%s takes %s with token %d, and knew of %d", host, claim, token, known)
+		c.Problem(now, TokensGrow, "%s takes %s with token %d, and knew of %d", host, claim, token, known)
 	case token <= k.token:
-		c.Problem(now, "%s takes %s with token %d, but %s has had %d", host, claim, token, k.holder, k.token)
+		c.Problem(now, TokensGrow, "%s takes %s with token %d, but %s has had %d", host, claim, token, k.holder, k.token)
 	}
 	k.token, k.holder = max(k.token, token), host
 }
@@ -137,20 +142,43 @@ func (c *Checker) Forgot() {
 // be left there.
 func (c *Checker) Released(now time.Duration, claim string, s Sighting) {
 	if s.Answers {
-		c.Problem(now, "%s releases %s and still answers for it", s.Host, claim)
+		c.Problem(now, GuardsFirst, "%s releases %s and still answers for it", s.Host, claim)
 	}
 	if s.Guard {
-		c.Problem(now, "%s releases %s and its guard still runs", s.Host, claim)
+		c.Problem(now, GuardsFirst, "%s releases %s and its guard still runs", s.Host, claim)
+	}
+}
+
+// Gated judges an address that is put on: the gate must know it by then.
+func (c *Checker) Gated(now time.Duration, claim, host string, known bool) {
+	if !known {
+		c.Problem(now, GateFirst, "%s puts the addresses of %s on, and its gate does not know them", host, claim)
+	}
+}
+
+// Promised judges a promise: underway says that a take of the promiser's own has been sent or has
+// happened, and that it does not know how that went.
+func (c *Checker) Promised(now time.Duration, claim, host, to string, underway bool) {
+	if underway {
+		c.Problem(now, BoundPromise, "%s promises %s to %s, and a take of its own may still happen or has happened", host, claim, to)
+	}
+}
+
+// Served judges the start of a service that runs on every node: not on one that is fenced
+// for left longer.
+func (c *Checker) Served(now time.Duration, claim, host string, left time.Duration) {
+	if left > 0 {
+		c.Problem(now, LetsGo, "%s starts the service of %s that runs on all nodes, and is fenced for %v longer", host, claim, left)
 	}
 }
 
 // Denied judges what a node says of itself: that it does not hold, or that no guard runs.
 func (c *Checker) Denied(now time.Duration, claim string, s Sighting, holds, guards bool) {
 	if !holds && s.Answers {
-		c.Problem(now, "%s says that it does not hold %s, and answers for it", s.Host, claim)
+		c.Problem(now, TrueWord, "%s says that it does not hold %s, and answers for it", s.Host, claim)
 	}
 	if !guards && s.Guard {
-		c.Problem(now, "%s says that no guard of %s runs there, and one does", s.Host, claim)
+		c.Problem(now, TrueWord, "%s says that no guard of %s runs there, and one does", s.Host, claim)
 	}
 }
 
@@ -158,7 +186,7 @@ func (c *Checker) Denied(now time.Duration, claim string, s Sighting, holds, gua
 // has ended and something of the claim is there all the same, limit how long that may be.
 func (c *Checker) Kept(now time.Duration, claim, host, what string, over, limit time.Duration) {
 	if over > limit {
-		c.Problem(now, "the permission of %s for %s ended %v ago and its %s is still there (limit %v)", host, claim, over, what, limit)
+		c.Problem(now, LetsGo, "the permission of %s for %s ended %v ago and its %s is still there (limit %v)", host, claim, over, what, limit)
 	}
 }
 
@@ -167,7 +195,7 @@ func (c *Checker) Kept(now time.Duration, claim, host, what string, over, limit 
 // all the same.
 func (c *Checker) Lost(now time.Duration, claim, host string, secure, enough time.Duration, cause string) {
 	if secure >= enough && cause == "" {
-		c.Problem(now, "%s loses %s although it was healthy and had its permission within reach for %v", host, claim, secure)
+		c.Problem(now, KeepsHealthy, "%s loses %s although it was healthy and had its permission within reach for %v", host, claim, secure)
 	}
 }
 
@@ -176,10 +204,10 @@ func (c *Checker) Lost(now time.Duration, claim, host string, secure, enough tim
 func (c *Checker) Held(now time.Duration, claim string, holders []string, want string, after time.Duration) {
 	switch {
 	case len(holders) == 0:
-		c.Problem(now, "nobody holds %s %v after the last fault", claim, after)
+		c.Problem(now, Live, "nobody holds %s %v after the last fault", claim, after)
 	case len(holders) > 1:
-		c.Problem(now, "%v hold %s %v after the last fault", holders, claim, after)
+		c.Problem(now, Live, "%v hold %s %v after the last fault", holders, claim, after)
 	case want != "" && holders[0] != want:
-		c.Problem(now, "%s holds %s %v after the last fault, not %s", holders[0], claim, after, want)
+		c.Problem(now, Live, "%s holds %s %v after the last fault, not %s", holders[0], claim, after, want)
 	}
 }

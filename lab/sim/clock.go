@@ -51,6 +51,9 @@ func (c *clock) mono(now time.Duration) time.Duration {
 	return c.reading(now) - c.slept
 }
 
+// lost makes up for a time in which the clock stood still altogether.
+func (c *clock) lost(length time.Duration) { c.start += length }
+
 // suspend makes mono stand still.
 func (c *clock) suspend(now time.Duration) { c.since = c.reading(now) }
 

@@ -27,6 +27,9 @@ type daemon struct {
 	// stops: for stallFor, or for good if that is 0.
 	stall    int
 	stallFor time.Duration
+	// reloads, if above 0, is how many effects more are brought about before the
+	// configuration changes.
+	reloads int
 
 	ungated []bool          // by claim: its gate could not be armed
 	holds   []bool          // by claim: its addresses were put on
@@ -35,6 +38,10 @@ type daemon struct {
 	told    []arbiter.Token // by claim: the highest token of another's holding that it was told of
 	mesh    membership
 	watch   watch
+
+	takes   []take      // sent to the witness, and not known to be settled
+	version int64       // of its own record there, as it last saw it
+	fenced  []time.Time // by claim: until then the services that run on all nodes stay off
 }
 
 // traffic is what kind of message waits in an inbox: a Kind, or one of the daemon's own.
@@ -111,7 +118,7 @@ func (h *Host) launch() {
 	}
 	h.daemon = &daemon{
 		host: h, node: n, ungated: make([]bool, claims), holds: make([]bool, claims), handing: make([]bool, claims),
-		token: make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...),
+		token: make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...), fenced: make([]time.Time, claims),
 	}
 	h.able, h.standby = w.Now, h.disk.standby
 	w.note("%s: the daemon starts, incarnation %d, tokens %v", h.Name, cfg.Incarnation, h.disk.tokens)
@@ -203,6 +210,7 @@ func (d *daemon) run() {
 			if d.stalls(a) {
 				break
 			}
+			d.rereads(a)
 			d.actions = d.actions[1:]
 			d.detail("->", a)
 			if result := d.do(a); result != nil {
@@ -233,7 +241,7 @@ func (d *daemon) settled() {
 
 // stalls stops the process before an effect if it is time for that.
 func (d *daemon) stalls(a node.Action) bool {
-	if d.stall == 0 || d.host.exposed || !isEffect(a) {
+	if d.stall == 0 || d.host.exposed || d.host.settling() || !isEffect(a) {
 		return false
 	}
 	if d.stall--; d.stall > 0 {
@@ -246,6 +254,15 @@ func (d *daemon) stalls(a node.Action) bool {
 		d.host.Freeze(d.stallFor)
 	}
 	return true
+}
+
+// rereads changes the configuration before an effect if it is time for that.
+func (d *daemon) rereads(a node.Action) {
+	if d.reloads > 0 && isEffect(a) {
+		if d.reloads--; d.reloads == 0 {
+			d.host.edit()
+		}
+	}
 }
 
 // isEffect reports whether an action matters enough to be stopped before it.

@@ -61,10 +61,14 @@ func (w *World) ends(fn func()) {
 // faultPart parts the network: a host from all others, or the nodes from each other, so
 // that only the witness bridges them.
 func (w *World) faultPart(h *Host) {
-	if w.chance(3) {
+	switch w.Rand.IntN(5) {
+	case 0:
 		w.note("only %s is a bridge between the nodes", witnessName)
-		w.cutPeers()
-	} else {
+		w.cutPeers(nil)
+	case 1:
+		w.note("only %s is a bridge between the nodes", h.Name)
+		w.cutPeers(h)
+	default:
 		w.note("%s is cut off from all", h.Name)
 		w.isolate(h.number)
 	}
@@ -95,16 +99,19 @@ func (w *World) faultNoise(h *Host) {
 func (w *World) faultHeal(*Host) { w.Heal() }
 
 // faultProcess freezes or kills a daemon, at any moment or just before one of the next
-// effects, or suspends its host.
+// effects, or stops its host with or without its boot clock.
 func (w *World) faultProcess(h *Host) {
 	length := w.spread(15 * time.Second)
-	switch w.Rand.IntN(6) {
+	switch w.Rand.IntN(8) {
 	case 0, 1:
 		h.Freeze(length)
 	case 2:
 		h.Kill()
+		w.jumpClock(h)
 	case 3:
 		h.Suspend(length)
+	case 4:
+		h.Pause(length)
 	default:
 		if h.daemon != nil {
 			h.daemon.stall, h.daemon.stallFor = 1+w.Rand.IntN(12), length
@@ -129,11 +136,17 @@ func (w *World) faultPower(h *Host) {
 		h.disk = disk{tokens: make([]arbiter.Token, len(h.disk.tokens))}
 		w.Check.Forgot()
 	}
-	if w.chance(3) {
-		h.trouble.skew = time.Duration(w.Rand.Int64N(int64(20*time.Hour))) - 10*time.Hour
-	}
+	w.jumpClock(h)
 	if !w.chance(4) {
 		w.After(w.spread(8*time.Second), h.Start)
+	}
+}
+
+// jumpClock sets a host's wall clock wrong. A daemon looks at it when it starts.
+func (w *World) jumpClock(h *Host) {
+	if w.chance(3) {
+		h.trouble.skew = time.Duration(w.Rand.Int64N(int64(20*time.Hour))) - 10*time.Hour
+		w.note("%s: its wall clock is off by %v", h.Name, h.trouble.skew)
 	}
 }
 
@@ -169,12 +182,15 @@ func (w *World) faultMemory(*Host) {
 	w.After(w.spread(20*time.Second), restore)
 }
 
-// faultVoter stops the mesh witness, or starts it anew.
+// faultVoter stops the mesh witness, which may lose its disk, and starts it anew.
 func (w *World) faultVoter(*Host) {
 	if w.voter == nil {
 		return
 	}
 	w.voter.stop()
+	if w.chance(8) {
+		w.voter.forget()
+	}
 	w.After(w.spread(10*time.Second), w.voter.start)
 }
 
@@ -244,8 +260,19 @@ func (h *Host) setStandby(on bool) {
 	d.step(node.Standby{ID: h.world.words, On: on})
 }
 
-// faultReload changes a claim in a host's configuration, or takes it away.
+// faultReload changes a claim in a host's configuration, or takes it away: at any
+// moment, or just before one of the next effects.
 func (w *World) faultReload(h *Host) {
+	if h.daemon != nil && w.chance(2) {
+		h.daemon.reloads = 1 + w.Rand.IntN(12)
+		return
+	}
+	h.edit()
+}
+
+// edit changes the configuration and has the daemon read it.
+func (h *Host) edit() {
+	w := h.world
 	claim := w.Rand.IntN(len(h.kernel))
 	if w.chance(3) {
 		h.without[claim] = !h.without[claim]

@@ -32,6 +32,8 @@ var (
 func (d *daemon) startGuards(a node.StartGuards) {
 	h, claim := d.host, d.host.world.Shape.claim(a.Claim)
 	if a.Always {
+		h.world.Check.Served(h.world.Now, a.Claim, h.Name, d.fenced[claim].Sub(h.boot()))
+		h.world.report()
 		d.after(h.world.upTo(guardStart), func() { d.step(node.GuardsDone{Claim: a.Claim, Always: true, On: true}) })
 		return
 	}
@@ -50,7 +52,10 @@ func (d *daemon) startGuards(a node.StartGuards) {
 // stopGuards stops them; a start that is under way ends first.
 func (d *daemon) stopGuards(a node.StopGuards) {
 	h, claim := d.host, d.host.world.Shape.claim(a.Claim)
-	if a.Always {
+	if a.Always { // only a fence stops these
+		if d.fenced[claim].IsZero() || !h.boot().Before(d.fenced[claim]) {
+			d.fenced[claim] = h.boot().Add(clearAfter)
+		}
 		d.after(h.world.upTo(guardKill), func() { d.step(node.GuardsDone{Claim: a.Claim, Always: true}) })
 		return
 	}

@@ -27,6 +27,9 @@ type Host struct {
 	later   []func()
 	exposed bool          // woken, and the daemon has not run yet
 	woke    time.Duration // when it last did
+	paused  bool          // asleep, and its clocks stand still
+	since   time.Duration // asleep: since when
+	risk    time.Duration // until then what it does may rest on clocks that stood still
 	able    time.Duration // since when the daemon can act; notAble: it cannot
 	refused time.Duration // when the kernel last refused: what it was asked for is asked again
 
@@ -121,7 +124,7 @@ func (h *Host) Crash() {
 	}
 	h.world.note("%s loses power", h.Name)
 	h.end()
-	h.on, h.asleep, h.exposed, h.later = false, false, false, nil
+	h.on, h.asleep, h.paused, h.exposed, h.later = false, false, false, false, nil
 	h.boots++
 	for i := range h.kernel {
 		h.kernel[i] = kernel{}
@@ -157,26 +160,40 @@ func (h *Host) Freeze(length time.Duration) {
 	if h.daemon == nil || h.asleep {
 		return
 	}
-	// Until the daemon has armed the gate anew the kernel's timeouts are late by the time of
-	// the suspension: a freeze just then is a second fault at once, and not promised.
-	if h.woke > 0 && h.world.Now-h.woke < 2*h.world.Shape.Timing.Hold {
+	if h.settling() {
 		return
 	}
 	h.world.note("%s: the daemon is frozen for %v", h.Name, length)
 	h.daemon.freeze(length)
 }
 
+// settling reports whether the host has just woken. Until the daemon has armed the gate
+// anew the kernel's timeouts are late by the time of the suspension: to stop the daemon just
+// then is a second fault at once, and not promised.
+func (h *Host) settling() bool {
+	return h.woke > 0 && h.world.Now-h.woke < 2*h.world.Shape.Timing.Hold
+}
+
 // Suspend stops the whole host for a time; its boot clock counts on.
-func (h *Host) Suspend(length time.Duration) {
+func (h *Host) Suspend(length time.Duration) { h.sleep(length, false) }
+
+// Pause stops the whole host as a hypervisor does, clocks and all.
+func (h *Host) Pause(length time.Duration) { h.sleep(length, true) }
+
+func (h *Host) sleep(length time.Duration, pause bool) {
 	d := h.daemon
 	// A daemon that is frozen or dead when the host wakes cannot shut the gate, whose
 	// timeouts stood still: two faults at once, and no part of what is promised.
 	if d == nil || !d.runs() || h.asleep {
 		return
 	}
-	h.world.note("%s is suspended for %v", h.Name, length)
-	h.asleep, h.able = true, notAble
-	h.clock.suspend(h.world.Now)
+	h.asleep, h.able, h.paused, h.since = true, notAble, pause, h.world.Now
+	if pause {
+		h.world.note("%s is paused for %v", h.Name, length)
+	} else {
+		h.world.note("%s is suspended for %v", h.Name, length)
+		h.clock.suspend(h.world.Now)
+	}
 	h.changed()
 	h.world.look()
 	boots := h.boots
@@ -197,8 +214,13 @@ func (h *Host) Wake() {
 		return
 	}
 	h.world.note("%s wakes", h.Name)
-	h.asleep, h.exposed, h.woke = false, true, h.world.Now
-	h.clock.resume(h.world.Now)
+	if h.paused {
+		h.clock.lost(h.world.Now - h.since)
+		h.risk = h.world.Now + h.world.Shape.exposure()
+	} else {
+		h.clock.resume(h.world.Now)
+	}
+	h.asleep, h.paused, h.exposed, h.woke = false, false, true, h.world.Now
 	h.excuse()
 	h.changed()
 	for _, fn := range h.later {
@@ -245,10 +267,11 @@ func (h *Host) overdue(claim int) bool {
 }
 
 func (h *Host) sighting(claim int) Sighting {
-	s := Sighting{Host: h.Name, Answers: h.answers(claim), Exposed: h.exposed, Guard: h.runsGuard(claim)}
+	now := h.world.Now
+	s := Sighting{Host: h.Name, Answers: h.answers(claim), Exposed: h.exposed || now < h.risk, Guard: h.runsGuard(claim)}
 	if s.Guard {
 		g := &h.guards[claim]
-		s.Excused = g.excused || (h.able == notAble || g.failed) && h.overdue(claim)
+		s.Excused = g.excused || (h.able == notAble || g.failed) && h.overdue(claim) || h.risk > 0 && now < h.risk+h.world.Shape.GuardLimit
 	}
 	return s
 }

@@ -26,7 +26,13 @@ func (s stamp) newer(o stamp) bool {
 }
 
 // asked are the requests that have come, each of which is delivered once, and their answers.
-type asked map[askedKey]*arbiter.Answer
+type asked map[askedKey]*heard
+
+// heard is a request and the answer to it; nil: none was given.
+type heard struct {
+	kind   arbiter.RequestKind
+	answer *arbiter.Answer
+}
 
 // askedKey is a request of a run of the daemon that asks: another run may use a number again.
 type askedKey struct {
@@ -198,7 +204,7 @@ func (d *daemon) ask(r arbiter.Request) {
 	w.carry(h.number, w.member(r.To), 0, func(m member, _ arbiter.Path) {
 		switch m := m.(type) {
 		case *daemon:
-			if m.mesh.asked.first(askedKey{r.From, run, r.ID}, m.send) {
+			if m.mesh.asked.first(askedKey{r.From, run, r.ID}, r.Kind, m.send) {
 				m.asks(r)
 			}
 		case *voter:
@@ -222,17 +228,17 @@ func (d *daemon) asks(r arbiter.Request) {
 
 // first reports whether a request has not come before; if it has, its answer, if it was
 // given, is sent again.
-func (a *asked) first(key askedKey, again func(arbiter.Answer)) bool {
+func (a *asked) first(key askedKey, kind arbiter.RequestKind, again func(arbiter.Answer)) bool {
 	if *a == nil || len(*a) > maxAsked {
 		*a = asked{}
 	}
-	answer, known := (*a)[key]
+	was, known := (*a)[key]
 	if !known {
-		(*a)[key] = nil
+		(*a)[key] = &heard{kind: kind}
 		return true
 	}
-	if answer != nil {
-		again(*answer)
+	if was.answer != nil {
+		again(*was.answer)
 	}
 	return false
 }
@@ -240,7 +246,12 @@ func (a *asked) first(key askedKey, again func(arbiter.Answer)) bool {
 // answer keeps the answer for copies of the request that are still under way.
 func (d *daemon) answer(a arbiter.Answer) {
 	to := d.host.world.Host(a.To)
-	d.mesh.asked[askedKey{a.To, to.lives, a.ID}] = &a
+	if r := d.mesh.asked[askedKey{a.To, to.lives, a.ID}]; r != nil {
+		r.answer = &a
+		if a.Yes && r.kind == arbiter.RequestPromise && d.host.world.Shape.permits() {
+			d.promises(a)
+		}
+	}
 	d.send(a)
 }
 

@@ -104,6 +104,12 @@ func (s Shape) String() string {
 	return text
 }
 
+// exposure is how long a host that a hypervisor paused can go on by clocks that stood still: to
+// the end of its permission, which no renewal prolongs once another has the claim.
+func (s Shape) exposure() time.Duration {
+	return (s.Timing.Hold + s.Timing.Late) * 101 / 100
+}
+
 // claim returns the number of the claim of that name.
 func (s Shape) claim(name string) int {
 	return slices.IndexFunc(s.Claims, func(c ClaimShape) bool { return c.Name == name })
@@ -160,10 +166,13 @@ func (s Shape) claimConfig(claim, number int, addr netip.Addr, token arbiter.Tok
 	return cfg
 }
 
+// clearAfter is how long a fenced node stays so.
+const clearAfter = 30 * time.Second
+
 // nodeConfig is the configuration of a node, without its claims.
 func (s Shape) nodeConfig(h *Host) node.Config {
 	cfg := node.Config{
-		Name: h.Name, Mode: s.Mode, Timing: s.Timing, Isolation: s.Isolation, ClearAfter: 30 * time.Second,
+		Name: h.Name, Mode: s.Mode, Timing: s.Timing, Isolation: s.Isolation, ClearAfter: clearAfter,
 	}
 	for _, o := range h.world.Hosts {
 		if o != h && s.Mode != arbiter.ModeVRRP {

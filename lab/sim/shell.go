@@ -137,6 +137,9 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 		return errKernel
 	}
 	h.kernel[claim].add(h.mono(), lifetime, h.world.upTo(lifetimeLate))
+	if h.world.Shape.permits() {
+		h.world.Check.Gated(h.world.Now, a.Claim, h.Name, h.kernel[claim].guarded)
+	}
 	if !d.holds[claim] {
 		d.holds[claim], d.handing[claim] = true, false
 		d.took(claim)
@@ -179,7 +182,7 @@ func (d *daemon) probe(a node.ProbeAddresses) {
 func (d *daemon) took(claim int) {
 	w, h := d.host.world, d.host
 	w.note("%s holds %s with token %d", h.Name, w.Shape.Claims[claim].Name, d.token[claim])
-	if w.Shape.permits() {
+	if w.Shape.permits() && w.Now >= h.risk {
 		w.Check.Took(w.Now, w.Shape.Claims[claim].Name, h.Name, d.token[claim], d.told[claim])
 		w.report()
 	}
@@ -218,10 +221,12 @@ func (d *daemon) learn(ev node.Event) {
 	case node.PeerAnswered:
 		d.learnToken(ev.Answer.Claim, ev.Answer.Token)
 	case node.WitnessSeen:
+		d.sees(ev.Observation)
 		for name, c := range ev.Observation.Claims {
 			d.learnToken(name, c.Record.Token)
 		}
 	case node.WitnessDone:
+		d.sees(ev.Outcome.Observation)
 		for name, c := range ev.Outcome.Claims {
 			d.learnToken(name, c.Record.Token)
 		}

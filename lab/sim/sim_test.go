@@ -66,7 +66,7 @@ func TestSimStories(t *testing.T) {
 					t.Error(failure(*first + uint64(i)))
 				default:
 					open.Add(1)
-					t.Logf("open: seed %d (%v): %s", *first+uint64(i), w.Shape, strings.Join(w.Check.Problems, "; "))
+					t.Logf("open: seed %d (%v): %v", *first+uint64(i), w.Shape, w.Check.Problems)
 				}
 			}
 		})
@@ -83,8 +83,8 @@ func TestSimStories(t *testing.T) {
 const openShare = 3
 
 // split reports whether two nodes answered for a claim at one instant.
-func split(problems []string) bool {
-	return slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "two holders") })
+func split(problems []sim.Problem) bool {
+	return slices.ContainsFunc(problems, func(p sim.Problem) bool { return p.Rule == sim.OneHolder })
 }
 
 // play plays the story of a seed.
@@ -100,7 +100,7 @@ func play(seed uint64, trace bool) *sim.World {
 func failure(seed uint64) string {
 	w := play(seed, true)
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d (%v): %s\n", seed, w.Shape, strings.Join(w.Check.Problems, "; "))
+	fmt.Fprintf(&b, "seed %d (%v): %v\n", seed, w.Shape, w.Check.Problems)
 	fmt.Fprintf(&b, "replay: go test ./lab/sim -run TestSimStories -seeds 1 -seed %d -length %v\n", seed, *length)
 	b.WriteString(w.Timeline(*lines))
 	return b.String()

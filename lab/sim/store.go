@@ -126,7 +126,10 @@ func (s *Store) written(r witness.ClaimRecord) {
 	w := s.world
 	w.minted[w.Shape.claim(r.Claim)][r.Token] = r.Holder
 	w.note("the witness has %s: holder %s, token %d, released %t %s", r.Claim, r.Holder, r.Token, r.Released, r.To)
-	if h := w.Host(r.Holder); r.Released && h != nil {
+	h := w.Host(r.Holder)
+	if r.Released && h != nil && (h.daemon == nil || r.Token >= h.daemon.token[w.Shape.claim(r.Claim)]) {
+		// One of a former holding frees nobody else: while this one lasts by promises, all
+		// others are bound by them.
 		w.Check.Released(w.Now, r.Claim, h.sighting(w.Shape.claim(r.Claim)))
 		w.report()
 	}
@@ -179,10 +182,13 @@ func (d *daemon) askWitness(op witness.Operation) {
 	case w.Store.Slow > 0:
 		there += w.upTo(w.Store.Slow)
 	}
+	d.sent(op)
 	run := w.Store.run
 	w.After(there, func() {
 		if w.Store.Up && w.Store.run == run && w.passes(i, etcd, Etcd) {
 			d.arrives(op, reply)
+		} else {
+			d.failed(op)
 		}
 	})
 }
@@ -193,8 +199,10 @@ func (d *daemon) arrives(op witness.Operation, reply func(node.WitnessDone)) {
 	ev := node.WitnessDone{ID: op.ID}
 	if w.Store.ReadOnly && len(op.Swap.Nodes)+len(op.Swap.Claims) > 0 {
 		ev.Err, ev.Refused = errReadOnly, true
+		d.failed(op)
 	} else {
 		ev.Outcome = w.Store.do(op.Swap)
+		d.landed(op, ev.Outcome)
 	}
 	back := w.latency(etcd, i, Etcd)
 	if w.Store.Slow > 0 {
@@ -209,6 +217,9 @@ func (d *daemon) arrives(op witness.Operation, reply func(node.WitnessDone)) {
 			d.receive(traffic(Etcd), func() { reply(ev) })
 		}
 	})
+	if w.chance(64) { // once more, and late
+		w.After(back+w.upTo(longDelay), func() { d.receive(traffic(Etcd), func() { d.step(ev) }) })
+	}
 }
 
 // watch is the stream by which a daemon learns of changes.

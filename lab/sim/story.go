@@ -80,7 +80,7 @@ func (h *Host) calm() {
 	h.Wake()
 	h.Start()
 	if d := h.daemon; d != nil {
-		d.stall = 0
+		d.stall, d.reloads = 0, 0
 		d.thaw()
 	}
 	h.setLink(true)
@@ -120,7 +120,7 @@ func (w *World) oneFault() {
 	case 3:
 		if permits && (w.Shape.Mode == arbiter.ModeLease || w.Shape.Nodes == 2) {
 			w.note("the nodes are cut off from each other")
-			w.cutPeers()
+			w.cutPeers(nil)
 		}
 	case 4:
 		if w.Shape.Mode == arbiter.ModeLease {
@@ -154,11 +154,12 @@ func (w *World) votes() int {
 	return n
 }
 
-// cutPeers cuts the nodes off from each other, but not from the witness.
-func (w *World) cutPeers() {
-	for i := range w.Hosts {
-		for o := range w.Hosts {
-			if i != o {
+// cutPeers cuts the nodes off from each other, but not from the witness, nor from the
+// bridge, if one is named.
+func (w *World) cutPeers(bridge *Host) {
+	for i, a := range w.Hosts {
+		for o, b := range w.Hosts {
+			if i != o && a != bridge && b != bridge {
 				w.cut(i, o, All()...)
 			}
 		}

@@ -39,6 +39,13 @@ func (v *voter) stop() {
 	v.world.look()
 }
 
+// forget loses the disk.
+func (v *voter) forget() {
+	v.world.note("%s: the mesh witness has lost its disk", witnessName)
+	clear(v.tokens)
+	v.world.Check.Forgot()
+}
+
 func (v *voter) relays() bool { return v.up }
 
 func (v *voter) receive(_ traffic, fn func()) {
@@ -51,13 +58,13 @@ func (v *voter) receive(_ traffic, fn func()) {
 func (v *voter) asks(r arbiter.Request, run int) {
 	send := func(a arbiter.Answer) { v.world.reply(len(v.world.Hosts), a) }
 	key := askedKey{r.From, run, r.ID}
-	if !v.asked.first(key, send) {
+	if !v.asked.first(key, r.Kind, send) {
 		return
 	}
 	a, token := v.voter.Answer(v.clock.boot(v.world.Now), r)
 	if token != 0 {
 		v.tokens[r.Claim] = token
 	}
-	v.asked[key] = &a
+	v.asked[key].answer = &a
 	send(a)
 }

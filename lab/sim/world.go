@@ -76,7 +76,7 @@ func (w *World) Run(length time.Duration) {
 			w.atOnce = 0
 		}
 		if w.atOnce++; w.atOnce > spinLimit {
-			w.problem("a host spins: %d events without time passing", spinLimit)
+			w.problem(NoSpin, "a host spins: %d events without time passing", spinLimit)
 			return
 		}
 		w.Now = it.at
@@ -139,8 +139,8 @@ func (w *World) report() {
 	w.noted = len(w.Check.Problems)
 }
 
-func (w *World) problem(format string, args ...any) {
-	w.Check.Problem(w.Now, format, args...)
+func (w *World) problem(rule Rule, format string, args ...any) {
+	w.Check.Problem(w.Now, rule, format, args...)
 	w.report()
 }
 
