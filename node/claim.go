@@ -109,7 +109,7 @@ type instance struct {
 func (in *instance) name() string { return in.cfg.VRRP.Name }
 
 func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
-	c := &claim{cfg: cfg, known: cfg.Token, stored: cfg.Token, since: n.started, answers: map[string]answer{}}
+	c := &claim{cfg: cfg, address: cfg.address(), known: cfg.Token, stored: cfg.Token, since: n.started, answers: map[string]answer{}}
 	for _, ic := range cfg.Instances {
 		ic.VRRP.ByPermission = n.permits()
 		m, err := vrrp.New(ic.VRRP)
@@ -117,9 +117,6 @@ func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
 			return nil, err // it names the instance
 		}
 		c.instances = append(c.instances, &instance{claim: c, cfg: ic, machine: m})
-		if len(c.instances) == 1 && ic.Address.IsValid() {
-			c.address = ic.Address.String()
-		}
 	}
 	switch n.cfg.Mode {
 	case arbiter.ModeLease:

@@ -206,6 +206,13 @@ func (c *claim) priority() uint8 {
 	return p
 }
 
+func (c ClaimConfig) address() string {
+	if len(c.Instances) == 0 || !c.Instances[0].Address.IsValid() {
+		return ""
+	}
+	return c.Instances[0].Address.String()
+}
+
 // track recomputes every instance's priority and fault from links and scripts.
 func (n *Node) track(now time.Time) {
 	for _, c := range n.inOrder() {
