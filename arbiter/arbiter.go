@@ -115,9 +115,11 @@ type Answer struct {
 	From  string `json:"from"`
 	To    string `json:"to"`
 	Claim string `json:"claim"`
-	Yes   bool   `json:"yes"`             // holds; promised; will hand over
-	Token Token  `json:"token,omitempty"` // the highest token of the claim the answerer knows
-	Why   string `json:"why,omitempty"`   // for people, when the answer is no
+	Yes   bool   `json:"yes"` // holds; promised; will hand over
+	// Guards, with RequestHolds: a guarded service of it runs there, or may run.
+	Guards bool   `json:"guards,omitempty"`
+	Token  Token  `json:"token,omitempty"` // the highest token of the claim the answerer knows
+	Why    string `json:"why,omitempty"`   // for people, when the answer is no
 }
 
 // String returns the mode's name as the configuration and the status have it.

@@ -67,6 +67,9 @@ func (p *Promises) To(now time.Time, claim string) string {
 // that it let go of it.
 func (p *Promises) Owing(claim string) bool { return len(p.owing[claim]) > 0 }
 
+// Settle says that no other node can have anything of the claim any more: nobody owes a word.
+func (p *Promises) Settle(claim string) { delete(p.owing, claim) }
+
 // fresh reports whether promises of a former start may still bind this node.
 func (p *Promises) fresh(now time.Time) bool { return now.Before(p.started.Add(p.wait)) }
 

@@ -45,22 +45,25 @@ type claim struct {
 	verdict arbiter.Verdict
 	want    arbiter.Want // Idle: why it would be taken
 
-	guards   guards    // those that run only where the claim is held
-	always   guards    // those that run on every node, unless it is fenced
-	fenced   time.Time // until then the latter stay off
-	guardsAt time.Time // the former are not started before: a former holder's may still be stopping
-	off      bool      // Leaving: the addresses are verified to be off
-	forced   bool      // Leaving: without permission, so in a hurry
-	to       string    // Leaving: in favour of this peer
-	why      string    // Leaving: for what reason
-	retry    time.Time // a failed effect is tried again then
-	broken   string    // why the claim could not be taken, or not be held on to, here
-	brokenTo time.Time // until then it is left to others
-	ill      string    // why it was given up: its guarded services failed
-	illTo    time.Time // until then it is left to others, if there are any
-	illFor   time.Duration
-	extend   time.Time // Held: the addresses' lifetime is extended then
-	armed    time.Time // the deadline that the gate has
+	guards     guards          // those that run only where the claim is held
+	always     guards          // those that run on every node, unless it is fenced
+	fenced     time.Time       // until then the latter stay off
+	guardsAt   time.Time       // the former are not started before: a former holder's may still be stopping
+	guardsFrom time.Time       // since when that is being waited for
+	bidder     arbiter.Request // Held: the handover that comes first of those lately asked for
+	bidderAt   time.Time
+	off        bool      // Leaving: the addresses are verified to be off
+	forced     bool      // Leaving: without permission, so in a hurry
+	to         string    // Leaving: in favour of this peer
+	why        string    // Leaving: for what reason
+	retry      time.Time // a failed effect is tried again then
+	broken     string    // why the claim could not be taken, or not be held on to, here
+	brokenTo   time.Time // until then it is left to others
+	ill        string    // why it was given up: its guarded services failed
+	illTo      time.Time // until then it is left to others, if there are any
+	illFor     time.Duration
+	extend     time.Time // Held: the addresses' lifetime is extended then
+	armed      time.Time // the deadline that the gate has
 
 	ballot        *arbiter.Ballot // the promises of others
 	gave          time.Time       // when it was last let go of in favour of another node
@@ -87,9 +90,11 @@ type claim struct {
 
 // answer is what a peer last said when it was asked whether it holds the claim.
 type answer struct {
-	yes  bool
-	at   time.Time
-	path arbiter.Path
+	yes    bool
+	guards bool
+	asked  time.Time
+	at     time.Time
+	path   arbiter.Path
 }
 
 // reply is an answer that waits for a token to be durable.
@@ -234,9 +239,8 @@ func (n *Node) take(now time.Time, c *claim) {
 		return
 	case n.lease != nil && n.leased(now, c):
 		c.token, _, _ = n.lease.Permission(c.cfg.Name)
-		if c.token < c.highest() {
-			// A peer has heard of a higher one meanwhile: this one goes back, the next is above.
-			n.giveBack(now, c, n.cfg.Name)
+		if n.outdated(now, c) {
+			n.giveBack(now, c, n.cfg.Name) // the next is above it
 			return
 		}
 	case n.permits():
@@ -248,7 +252,6 @@ func (n *Node) take(now time.Time, c *claim) {
 		c.token = c.highest() + 1
 	}
 	c.waitForGuards(n, now)
-	c.known = max(c.known, c.token)
 	c.enter(Storing, now)
 	n.emit(StoreToken{Claim: c.cfg.Name, Token: c.token})
 }
@@ -386,7 +389,7 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && now.Before(c.fenced) && c.always.state != guardsOff {
 		return
 	}
-	if c.cfg.Guarded && !n.guardsMayStart(now, c) {
+	if c.cfg.Guarded && n.guardsWait(now, c) {
 		return // a former holder's guards may still run: the next holder would not know
 	}
 	n.release(now, c)
@@ -418,6 +421,14 @@ func (n *Node) released(now time.Time, c *claim) {
 	c.to = ""
 }
 
+// outdated reports whether a token as high as that of the holding to come has been heard of.
+func (n *Node) outdated(now time.Time, c *claim) bool {
+	if n.lease != nil && n.leased(now, c) {
+		return c.token < c.highest() // what the witness says is among what was heard of
+	}
+	return c.token <= c.highest()
+}
+
 // highest returns the highest token that was heard of, or that somebody may hold with.
 func (c *claim) highest() arbiter.Token { return max(c.known, c.bar) }
 
@@ -431,68 +442,4 @@ func (c *claim) agreed(s vrrp.State) bool {
 		}
 	}
 	return true
-}
-
-// applyResult takes in how an effect went.
-func (n *Node) applyResult(now time.Time, ev Event) {
-	switch ev := ev.(type) {
-	case TokenStored:
-		c := n.claims[ev.Claim]
-		if c == nil {
-			return
-		}
-		n.sendStored(c, ev)
-		switch {
-		case c.phase == Storing && ev.Token == c.token:
-			n.tokenStored(now, c, ev.Err)
-		case c.phase == Held && ev.Token == c.storing && ev.Err == nil:
-			c.token, c.known = ev.Token, max(c.known, ev.Token)
-		}
-	case AddressesDone:
-		if c := n.claims[ev.Claim]; c != nil {
-			n.addressesDone(now, c, ev)
-		}
-	case GuardsDone:
-		if c := n.claims[ev.Claim]; c != nil {
-			n.guardsDone(now, c, ev)
-		}
-	default: // the result of no effect
-	}
-}
-
-func (n *Node) tokenStored(now time.Time, c *claim, err error) {
-	if err != nil {
-		n.tell(Warning, c.cfg.Name, "cannot take: the token cannot be stored", err.Error())
-		c.fails(now, "the token cannot be stored", err)
-		n.abandon(now, c, err.Error())
-		return
-	}
-	c.verdict = arbiter.Decide(n.evidence(now, c))
-	if c.verdict.Do != arbiter.Hold {
-		n.abandon(now, c, c.verdict.Why)
-		return
-	}
-	n.add(now, c)
-}
-
-func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
-	switch {
-	case ev.On && ev.Err != nil && (c.phase == Adding || c.phase == Held):
-		n.tell(Warning, c.cfg.Name, "the addresses cannot be put on", ev.Err.Error())
-		c.fails(now, "the addresses cannot be put on", ev.Err)
-		c.to = n.successor(now, c)
-		c.let(n, now, ev.Err.Error())
-	case ev.On && c.phase == Adding:
-		c.enter(Held, now)
-		c.consults = time.Time{} // not before: what silence has decided must stay decided
-		n.tell(Info, c.cfg.Name, "holding", c.verdict.Why)
-		for _, in := range c.instances {
-			n.drive(now, in, vrrp.Grant{})
-		}
-	case !ev.On && c.phase == Leaving:
-		c.off = ev.Err == nil
-		if ev.Err != nil {
-			n.tell(Warning, c.cfg.Name, "the addresses cannot be taken off", ev.Err.Error())
-		}
-	}
 }

@@ -78,6 +78,7 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		d.add(c.verdict.Until)
 		if c.guards.state == guardsOff && c.cfg.Guarded {
 			d.add(later(c.guardsAt, c.guards.retry))
+			c.guardsDeadline(now, d)
 		}
 		if c.ballot != nil {
 			d.add(now.Add(n.cfg.Timing.Renew))
@@ -86,13 +87,21 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		d.add(c.verdict.Until)
 	case Leaving:
 		d.add(c.retry)
-		if now.Before(c.guardsAt) {
-			d.add(c.guardsAt)
-		}
+		c.guardsDeadline(now, d)
 	case Releasing:
 		if n.lease != nil {
 			_, until, _ := n.lease.Permission(c.cfg.Name)
 			d.add(until)
+		}
+	}
+}
+
+// guardsDeadline adds when the peers are asked again whether their guards run.
+func (c *claim) guardsDeadline(now time.Time, d *earliest) {
+	if now.Before(c.guardsAt) {
+		d.add(c.guardsAt)
+		if again := c.asked.Add(askEvery); now.Before(again) {
+			d.add(again)
 		}
 	}
 }

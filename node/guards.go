@@ -118,9 +118,12 @@ func (n *Node) settleGuards(now time.Time, c *claim) {
 	}
 	if c.cfg.Guarded {
 		// Once started they stay: the word that let them start early may age meanwhile.
-		run := c.phase == Held && (c.guards.state != guardsOff || n.guardsMayStart(now, c))
+		run := c.phase == Held && (c.guards.state != guardsOff || !n.guardsWait(now, c))
 		if run {
 			c.guardsAt = time.Time{} // nobody else's run: whoever comes next need not wait
+			if n.promises != nil {
+				n.promises.Settle(c.cfg.Name)
+			}
 		}
 		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token}, run, c.forced)
 	}
@@ -155,21 +158,29 @@ func (c *claim) waitForGuards(n *Node, now time.Time) {
 	default:
 		return
 	}
-	c.guardsAt = now.Add(limit)
+	c.guardsAt, c.guardsFrom = now.Add(limit), now
 }
 
-// guardsMayStart reports whether no other node can be running them.
+// guardsMayStart reports whether no other node can be running them: the time is over, or each
+// has said so when it was asked. What it had said before may have changed meanwhile.
 func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
 	if !now.Before(c.guardsAt) {
 		return true
 	}
 	for _, name := range n.cfg.Peers {
-		p := n.peers[name]
-		cr, ok := p.report.Claim(c.cfg.Name)
-		if !ok || now.Sub(p.seen) > n.fresh || !p.seen.After(c.since) || cr.Holds || cr.Guards {
+		if a := c.answers[name]; a.asked.Before(c.guardsFrom) || a.yes || a.guards {
 			return false
 		}
 	}
+	return true
+}
+
+// guardsWait reports whether guards may start only later, and asks the peers meanwhile.
+func (n *Node) guardsWait(now time.Time, c *claim) bool {
+	if n.guardsMayStart(now, c) {
+		return false
+	}
+	n.askHolders(now, c)
 	return true
 }
 

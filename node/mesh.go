@@ -144,7 +144,7 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 	default:
 		switch r.Kind {
 		case arbiter.RequestHolds:
-			a.Token, a.Yes = c.known, c.holds()
+			a.Token, a.Yes, a.Guards = c.known, c.holds(), c.guards.state != guardsOff
 		case arbiter.RequestPromise:
 			a.Token = c.highest() // not the one just bid: the asker must see others' alone
 			a.Why = n.promise(now, c, r)
@@ -200,16 +200,23 @@ func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string)
 	switch {
 	case c.phase != Held:
 		return "this node does not hold it (" + c.phase.String() + ")"
+	case r.Priority <= c.priority():
+		return fmt.Sprintf("priority %d is not higher than %d", r.Priority, c.priority())
 	case !n.isPeer(r.From):
 		return r.From + " cannot hold it"
+	}
+	if now.Sub(c.bidderAt) > 2*retryEvery || comesFirst(r, c.bidder.Priority, c.bidder.From) {
+		c.bidder, c.bidderAt = r, now
+	}
+	switch {
 	case n.lease != nil && !n.witnessSilent(now) && !n.leased(now, c):
 		return "the witness is just back: it is being told who holds"
 	case n.lease != nil && n.lease.Unsettled(c.cfg.Name):
 		return "a take of this node's own is in doubt at the witness: it could promise the claim to nobody"
 	case c.cfg.Guarded && !n.guardsMayStart(now, c):
 		return "the guarded services of the holder before may still be stopping"
-	case r.Priority <= c.priority():
-		return fmt.Sprintf("priority %d is not higher than %d", r.Priority, c.priority())
+	case c.bidder.From != r.From:
+		return c.bidder.From + " asks for it too, and comes first" // not one move after the other
 	}
 	c.to = r.From
 	c.let(n, now, fmt.Sprintf("handed over to %s, whose priority %d is higher", r.From, r.Priority))
@@ -251,7 +258,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 		c.ballot.Answered(a)
 	}
 	if a.ID == c.question {
-		c.answers[p.name] = answer{a.Yes, now, path}
+		c.answers[p.name] = answer{yes: a.Yes, guards: a.Guards, asked: c.asked, at: now, path: path}
 		c.known = max(c.known, a.Token)
 	}
 	c.bar = max(c.bar, a.Token)

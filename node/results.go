@@ -1,0 +1,78 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/vrrp"
+)
+
+// applyResult takes in how an effect went.
+func (n *Node) applyResult(now time.Time, ev Event) {
+	switch ev := ev.(type) {
+	case TokenStored:
+		c := n.claims[ev.Claim]
+		if c == nil {
+			return
+		}
+		n.sendStored(c, ev)
+		switch {
+		case c.phase == Storing && ev.Token == c.token:
+			n.tokenStored(now, c, ev.Err)
+		case c.phase == Held && ev.Token == c.storing && ev.Err == nil:
+			c.token, c.known = ev.Token, max(c.known, ev.Token)
+		}
+	case AddressesDone:
+		if c := n.claims[ev.Claim]; c != nil {
+			n.addressesDone(now, c, ev)
+		}
+	case GuardsDone:
+		if c := n.claims[ev.Claim]; c != nil {
+			n.guardsDone(now, c, ev)
+		}
+	default: // the result of no effect
+	}
+}
+
+func (n *Node) tokenStored(now time.Time, c *claim, err error) {
+	if err != nil {
+		n.tell(Warning, c.cfg.Name, "cannot take: the token cannot be stored", err.Error())
+		c.fails(now, "the token cannot be stored", err)
+		n.abandon(now, c, err.Error())
+		return
+	}
+	c.verdict = arbiter.Decide(n.evidence(now, c))
+	switch {
+	case c.verdict.Do != arbiter.Hold:
+		n.abandon(now, c, c.verdict.Why)
+		return
+	case n.permits() && n.outdated(now, c):
+		n.abandon(now, c, fmt.Sprintf("token %d has been used meanwhile", c.token))
+		return
+	}
+	c.known = max(c.known, c.token)
+	n.add(now, c)
+}
+
+func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
+	switch {
+	case ev.On && ev.Err != nil && (c.phase == Adding || c.phase == Held):
+		n.tell(Warning, c.cfg.Name, "the addresses cannot be put on", ev.Err.Error())
+		c.fails(now, "the addresses cannot be put on", ev.Err)
+		c.to = n.successor(now, c)
+		c.let(n, now, ev.Err.Error())
+	case ev.On && c.phase == Adding:
+		c.enter(Held, now)
+		c.consults = time.Time{} // not before: what silence has decided must stay decided
+		n.tell(Info, c.cfg.Name, "holding", c.verdict.Why)
+		for _, in := range c.instances {
+			n.drive(now, in, vrrp.Grant{})
+		}
+	case !ev.On && c.phase == Leaving:
+		c.off = ev.Err == nil
+		if ev.Err != nil {
+			n.tell(Warning, c.cfg.Name, "the addresses cannot be taken off", ev.Err.Error())
+		}
+	}
+}
