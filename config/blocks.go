@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -372,7 +373,7 @@ func (l *loader) readFencing(block *syntax.Node) {
 	f := &l.cfg.Fencing
 	f.Pos = block.Pos()
 	isolation := head(block)
-	l.fields(block, []string{"agent"}, nil, func(n *syntax.Node, w syntax.Word) {
+	l.fields(block, []string{"agent"}, []string{"watchdog"}, func(n *syntax.Node, w syntax.Word) {
 		switch n.Keyword() {
 		case "on_isolation":
 			isolation = w
@@ -385,11 +386,7 @@ func (l *loader) readFencing(block *syntax.Node) {
 			}
 			f.Reference = a.Unmap()
 		case "watchdog":
-			if w.Text != "off" {
-				f.Watchdog = w.Text
-				l.absolute(w, "watchdog")
-				l.warn(w, "until then the gate and the addresses' lifetimes silence a VIP, and nothing resets a host that hangs", "watchdog is not supported yet: it is not opened")
-			}
+			l.readWatchdog(f, n.Args())
 		case "agent":
 			l.readAgent(f, n)
 		case "clear_after":
@@ -404,6 +401,37 @@ func (l *loader) readFencing(block *syntax.Node) {
 	})
 	if f.OnIsolation == IsolationFence && len(f.Agents) == 0 && !l.anyBad(block, "agent") {
 		l.fail(isolation, "write agent NAME { ... }", "on_isolation fence without an agent: nothing can fence")
+	}
+}
+
+// defaultWatchdog is the first watchdog of a machine.
+const defaultWatchdog = "/dev/watchdog"
+
+// readWatchdog reads watchdog off | [preferred | required] [DEVICE].
+func (l *loader) readWatchdog(f *Fencing, args []syntax.Word) {
+	dog := Watchdog{Mode: WatchdogPreferred, Device: defaultWatchdog}
+	words := map[string]WatchdogMode{"off": WatchdogOff, "preferred": WatchdogPreferred, "required": WatchdogRequired}
+	mode, named := words[args[0].Text]
+	if named {
+		dog.Mode, args = mode, args[1:]
+	}
+	switch {
+	case len(args) > 1 || len(args) > 0 && named && mode == WatchdogOff:
+		l.fail(args[len(args)-1], "write watchdog required "+defaultWatchdog, "watchdog takes off, or required or preferred and a device")
+		return
+	case len(args) == 1:
+		dog.Device = args[0].Text
+		if !strings.HasPrefix(dog.Device, "/") {
+			remedy := didYouMean(dog.Device, slices.Sorted(maps.Keys(words)))
+			if remedy == "" {
+				remedy = "write off, preferred or required, then the whole path of the device, from / on"
+			}
+			l.fail(args[0], remedy, "watchdog %s is neither a mode nor an absolute path", quote(dog.Device))
+			return
+		}
+	}
+	if dog.Mode != WatchdogOff {
+		f.Watchdog = dog
 	}
 }
 

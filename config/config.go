@@ -193,11 +193,27 @@ const (
 type Fencing struct {
 	OnIsolation Isolation
 	Reference   netip.Addr
-	Watchdog    string        // device; empty: off
+	Watchdog    Watchdog
 	ClearAfter  time.Duration // default 30 s; 0: manual
 	Agents      []Agent
 	Pos         syntax.Pos
 }
+
+// Watchdog is what a node does about a hardware watchdog.
+type Watchdog struct {
+	Mode   WatchdogMode
+	Device string // empty: off
+}
+
+// WatchdogMode says how much a watchdog matters. The zero mode has none.
+type WatchdogMode uint8
+
+// The modes of a watchdog.
+const (
+	WatchdogOff WatchdogMode = iota
+	WatchdogPreferred
+	WatchdogRequired
+)
 
 // Agent is a fence agent: a program that switches another node off, and what it is told.
 type Agent struct {

@@ -219,8 +219,8 @@ vrrp_sync_group G {
 
 func TestOurBlocks(t *testing.T) {
 	cfg, report := Load("lease.conf", testOptions())
-	// The fence agent and the watchdog are read, and said not to be there yet.
-	if report.HasErrors() || len(report.Warnings()) != 2 {
+	// The fence agent is read, and said not to be there yet.
+	if report.HasErrors() || len(report.Warnings()) != 1 {
 		t.Fatalf("findings: %v", report.Findings)
 	}
 	cfg.Global, cfg.Scripts, cfg.Instances = Global{}, nil, nil
@@ -246,7 +246,7 @@ func TestOurBlocks(t *testing.T) {
 			},
 		},
 		Fencing: Fencing{
-			OnIsolation: IsolationFence, Reference: addr("10.0.0.1"), Watchdog: "/dev/watchdog",
+			OnIsolation: IsolationFence, Reference: addr("10.0.0.1"), Watchdog: Watchdog{WatchdogPreferred, "/dev/watchdog"},
 			Agents: []Agent{{Name: "fence_ipmilan", Parameters: []Parameter{
 				{"ip", "10.0.9.12"}, {"username", "admin"}, {"password", "a b"},
 			}}},
@@ -412,5 +412,41 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s is not in docs/configuration.md", name)
 			}
 		}
+	}
+}
+
+func TestWatchdog(t *testing.T) {
+	tests := []struct {
+		line   string
+		want   Watchdog
+		remedy string // of the error; empty: none
+	}{
+		{"watchdog off", Watchdog{}, ""},
+		{"watchdog required", Watchdog{WatchdogRequired, "/dev/watchdog"}, ""},
+		{"watchdog required /dev/watchdog1", Watchdog{WatchdogRequired, "/dev/watchdog1"}, ""},
+		{"watchdog preferred /dev/watchdog1", Watchdog{WatchdogPreferred, "/dev/watchdog1"}, ""},
+		{"watchdog /dev/watchdog", Watchdog{WatchdogPreferred, "/dev/watchdog"}, ""},
+		{"watchdog require", Watchdog{}, `did you mean "required"?`},
+		{"watchdog dev", Watchdog{}, "write off, preferred or required, then the whole path of the device, from / on"},
+		{"watchdog required watchdog0", Watchdog{}, "write off, preferred or required, then the whole path of the device, from / on"},
+		{"watchdog off /dev/watchdog", Watchdog{}, "write watchdog required /dev/watchdog"},
+		{"watchdog required /dev/watchdog 10", Watchdog{}, "write watchdog required /dev/watchdog"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.line, func(t *testing.T) {
+			opt := testOptions()
+			opt.FS = oneFile("fencing {\n    " + tt.line + "\n}\n")
+			cfg, report := Load("x.conf", opt)
+			if cfg.Fencing.Watchdog != tt.want {
+				t.Errorf("got %+v, want %+v", cfg.Fencing.Watchdog, tt.want)
+			}
+			remedy := ""
+			for _, f := range report.Errors() {
+				remedy += f.Remedy
+			}
+			if remedy != tt.remedy {
+				t.Errorf("the remedy is %q, want %q: %v", remedy, tt.remedy, report.Findings)
+			}
+		})
 	}
 }

@@ -97,6 +97,12 @@ type (
 	}
 	// StoreStandby makes it durable that the node is in standby, or no longer.
 	StoreStandby struct{ On bool }
+	// OpenWatchdog opens the watchdog if it is not open, and sets its timeout. WatchdogDone follows.
+	OpenWatchdog struct{ Timeout time.Duration }
+	// PetWatchdog makes the watchdog count anew, unless the machine could then live until
+	// after By; zero: for as long as it likes. WatchdogDone follows when that fails, and
+	// when it works again.
+	PetWatchdog struct{ By time.Time }
 	// Tell is a line for the operator.
 	Tell struct {
 		Level Level
@@ -139,5 +145,7 @@ func (Reply) action()           {}
 func (AskWitness) action()      {}
 func (Respond) action()         {}
 func (StoreStandby) action()    {}
+func (OpenWatchdog) action()    {}
+func (PetWatchdog) action()     {}
 func (Tell) action()            {}
 func (Stopped) action()         {}

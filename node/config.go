@@ -20,6 +20,7 @@ type Config struct {
 	Isolation   arbiter.Isolation
 	Reference   bool          // ModeVeto: an address must answer before a claim is taken in isolation
 	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
+	Watchdog    WatchdogMode
 	// Left says that this node left while the witness was silent: see leave.go.
 	Left bool
 	// Standby is what the operator said last, before the daemon was started.

@@ -22,6 +22,7 @@ func (n *Node) Deadline(now time.Time) time.Time {
 	if n.lease != nil {
 		d.add(n.lease.Deadline(now))
 	}
+	n.watchdogDeadline(now, &d)
 	if len(n.peers) > 0 {
 		d.add(n.nextReport)
 	}

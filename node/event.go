@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/vrrp"
@@ -85,6 +86,14 @@ type (
 	// WitnessSeen is a change at the witness, noticed by watching.
 	WitnessSeen struct{ Observation witness.Observation }
 
+	// WatchdogDone is the result of OpenWatchdog, and of PetWatchdog (Petted) if that failed, or
+	// works again.
+	WatchdogDone struct {
+		Petted  bool
+		Timeout time.Duration // what the watchdog made of it; 0: there is none
+		Err     error
+	}
+
 	// TokenStored is the result of StoreToken.
 	TokenStored struct {
 		Claim string
@@ -137,6 +146,7 @@ func (PeerAnswered) event()    {}
 func (ReferenceDone) event()   {}
 func (WitnessDone) event()     {}
 func (WitnessSeen) event()     {}
+func (WatchdogDone) event()    {}
 func (TokenStored) event()     {}
 func (LeftStored) event()      {}
 func (AddressesDone) event()   {}

@@ -63,6 +63,9 @@ func (n *Node) barred(now time.Time, c *claim) string {
 	case c.leaving:
 		return "the new configuration does not have it as it is"
 	}
+	if why := n.watchdogBars(); why != "" {
+		return why
+	}
 	if name := n.owing(); name != "" {
 		return "this node left while the witness was silent, and " + name + " may still count on that: waiting for a word of it"
 	}

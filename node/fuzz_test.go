@@ -103,7 +103,8 @@ func newChaos(data []byte) *chaos {
 	cfg := defaultConfig()
 	cfg.Mode = arbiter.Mode(1 + c.next()%4)
 	cfg.Peers, cfg.Witnesses = []string{"n2", "n3"}[:1+c.next()%2], []string{"w1"}
-	cfg.Isolation = arbiter.Isolation(c.next() % 2)
+	choice := c.next()
+	cfg.Isolation, cfg.Watchdog = arbiter.Isolation(choice%2), WatchdogMode(choice/2%3)
 	options := c.next()
 	cfg.Reference, cfg.Left = options&1 != 0, options&2 != 0 && cfg.Mode == arbiter.ModeLease
 	cfg.Claims = c.claims(options >> 2)
@@ -397,7 +398,9 @@ func (c *chaos) step(ev Event) string {
 			c.swaps = append(c.swaps, a.Operation)
 		case Question:
 			c.last = a.Request
-		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell, Stopped:
+		case OpenWatchdog:
+			atOnce = append(atOnce, WatchdogDone{Timeout: a.Timeout})
+		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, PetWatchdog, Tell, Stopped:
 		}
 	}
 	for _, ev := range atOnce {

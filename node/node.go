@@ -34,6 +34,8 @@ type Node struct {
 	links    map[string]bool
 	scripts  map[string]bool
 
+	watchdog watchdog
+
 	requestID  uint64
 	reportSeq  uint64
 	nextReport time.Time
@@ -105,6 +107,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	n.askWitness(now)
 	n.publish(now)
 	n.finishStop(now)
+	n.settleWatchdog(now)
 	return n.out
 }
 
@@ -161,6 +164,8 @@ func (n *Node) apply(now time.Time, ev Event) {
 		n.leftStored(ev.Err)
 	case TokenStored, AddressesDone, GuardsDone:
 		n.applyResult(now, ev)
+	case WatchdogDone:
+		n.watchdogDone(now, ev)
 	case AddressesProbed:
 		if c := n.claims[ev.Claim]; c != nil {
 			n.probed(now, c, ev)

@@ -11,9 +11,10 @@ import (
 // follow the effects as the world carries them out, and know nothing of the node's inside.
 type rules struct {
 	name   string
-	mode   arbiter.Mode
+	cfg    Config
 	claims map[string]*ruled
-	last   time.Time // the last tick
+	bites  time.Duration // the watchdog, that long after it was petted
+	last   time.Time     // the last tick
 	spun   int
 }
 
@@ -21,13 +22,14 @@ type rules struct {
 type ruled struct {
 	stored arbiter.Token // the token that is durable for this holding
 	armed  bool          // the gate lets it through
+	until  time.Time     // and did, until then
 	on     bool          // addresses are on, or may be
 	guards bool          // the services run, or may
 	broken bool          // they did not start, or one has ended by itself
 }
 
 func (r *rules) init(cfg Config) {
-	r.name, r.mode, r.claims = cfg.Name, cfg.Mode, map[string]*ruled{}
+	r.name, r.cfg, r.claims = cfg.Name, cfg, map[string]*ruled{}
 }
 
 func (r *rules) claim(name string) *ruled {
@@ -44,6 +46,8 @@ func (r *rules) event(ev Event) {
 		if ev.Err == nil {
 			r.claim(ev.Claim).stored = ev.Token
 		}
+	case WatchdogDone:
+		r.bites = ev.Timeout
 	case AddressesDone:
 		if c := r.claim(ev.Claim); !ev.On && ev.Err == nil {
 			c.on = false
@@ -63,13 +67,13 @@ func (r *rules) event(ev Event) {
 
 // action returns the rule that an action breaks; empty: none.
 func (r *rules) action(now time.Time, a Action) string {
-	permits := r.mode == arbiter.ModeLease || r.mode == arbiter.ModeQuorum
+	permits := r.cfg.Mode == arbiter.ModeLease || r.cfg.Mode == arbiter.ModeQuorum
 	switch a := a.(type) {
 	case ArmGate:
 		if permits && !a.Until.After(now) {
 			return "the gate is armed without permission that reaches into the future"
 		}
-		r.claim(a.Claim).armed = true
+		r.claim(a.Claim).armed, r.claim(a.Claim).until = true, a.Until
 	case ShutGate:
 		r.claim(a.Claim).armed = false
 	case AddAddresses:
@@ -79,7 +83,7 @@ func (r *rules) action(now time.Time, a Action) string {
 			return "addresses without permission that reaches into the future"
 		case !c.armed:
 			return "addresses behind a shut gate"
-		case r.mode != arbiter.ModeVRRP && c.stored == 0:
+		case r.cfg.Mode != arbiter.ModeVRRP && c.stored == 0:
 			return "addresses before any token was stored"
 		}
 		c.on = true
@@ -94,7 +98,7 @@ func (r *rules) action(now time.Time, a Action) string {
 			return ""
 		case !c.on || !c.armed:
 			return "guards started where the claim is not held"
-		case r.mode != arbiter.ModeVRRP && a.Token != c.stored:
+		case r.cfg.Mode != arbiter.ModeVRRP && a.Token != c.stored:
 			return fmt.Sprintf("guards started with token %d, stored is %d", a.Token, c.stored)
 		}
 		c.guards = true
@@ -122,13 +126,22 @@ func (r *rules) action(now time.Time, a Action) string {
 				return "the mesh is told less than what may be on"
 			}
 		}
+	case PetWatchdog:
+		limit := r.cfg.Claims[0].GuardLimit // all have the same
+		for name, c := range r.claims {
+			// The services of one that takes over start no sooner than L + G after the renewal.
+			by := c.until.Add(r.cfg.Timing.Late + limit)
+			if permits && c.guards && r.bites <= watchdogLimit(r.cfg.Timing, limit) && now.Add(r.bites).After(by) {
+				return "petted although the guards of " + name + " could then run for too long"
+			}
+		}
 	case Stopped:
 		for name, c := range r.claims {
 			if c.on || c.guards {
 				return "stopped while something of " + name + " may be on"
 			}
 		}
-	case Begin, End, SendAdvert, StoreToken, StoreLeft, StoreStandby, Announce, Notify, AskReference, ProbeAddresses, Respond, Tell:
+	case Begin, End, SendAdvert, StoreToken, StoreLeft, StoreStandby, Announce, Notify, AskReference, ProbeAddresses, Respond, OpenWatchdog, Tell:
 	}
 	return ""
 }

@@ -35,7 +35,8 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	witness up | down | wipe
 //	record CLAIM HOLDER TOKEN  what the witness has is changed to that, unreleased
 //	ended [always]             a guarded service has ended by itself
-//	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference
+//	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference, watchdog
+//	                           (slow: its least timeout), pet
 //	script NAME up | down, link NAME up | down
 //	station [MAC]              from now on that device (or none) answers probes
 //	seen CLAIM                 it speaks for an address of the claim unasked
@@ -143,7 +144,7 @@ const said = "say in the mesh: "
 
 // repeats reports whether an action is one that comes again and again.
 func repeats(text string) bool {
-	for _, part := range []string{": advert,", ": arm gate", ": addresses on", ": ask "} {
+	for _, part := range []string{"pet the watchdog", ": advert,", ": arm gate", ": addresses on", ": ask "} {
 		if strings.Contains(text, part) {
 			return true
 		}
@@ -467,6 +468,8 @@ func setting(cfg *Config, key, value string) error {
 		duration(&cfg.ClearAfter)
 	case "left":
 		cfg.Left = true
+	case "watchdog":
+		cfg.Watchdog = map[string]WatchdogMode{"required": WatchdogRequired, "preferred": WatchdogPreferred}[value]
 	case "standby":
 		cfg.Standby = true
 	case "priority":

@@ -12,17 +12,18 @@ import (
 // rendered by the command line and whatever else shows a status. Durations are in
 // milliseconds; -1 is "never".
 type Snapshot struct {
-	Node        string           `json:"node"`
-	Mode        string           `json:"mode"`
-	ModeInWords string           `json:"mode_in_words"`
-	Safety      Safety           `json:"safety"`
-	SafetyWhy   string           `json:"safety_why"`
-	UptimeMS    int64            `json:"uptime_ms"`
-	Stopping    bool             `json:"stopping"`
-	Standby     bool             `json:"standby"`
-	Witness     *WitnessSnapshot `json:"witness,omitempty"`
-	Peers       []PeerSnapshot   `json:"peers"`
-	Claims      []ClaimSnapshot  `json:"claims"`
+	Node        string            `json:"node"`
+	Mode        string            `json:"mode"`
+	ModeInWords string            `json:"mode_in_words"`
+	Safety      Safety            `json:"safety"`
+	SafetyWhy   string            `json:"safety_why"`
+	UptimeMS    int64             `json:"uptime_ms"`
+	Stopping    bool              `json:"stopping"`
+	Standby     bool              `json:"standby"`
+	Witness     *WitnessSnapshot  `json:"witness,omitempty"`
+	Watchdog    *WatchdogSnapshot `json:"watchdog,omitempty"`
+	Peers       []PeerSnapshot    `json:"peers"`
+	Claims      []ClaimSnapshot   `json:"claims"`
 }
 
 // Safety sums a snapshot up.
@@ -102,7 +103,7 @@ func (n *Node) Snapshot(now time.Time) Snapshot {
 	s := Snapshot{
 		Node: n.cfg.Name, Mode: n.cfg.Mode.String(), ModeInWords: n.modeInWords(),
 		UptimeMS: age(now, n.started), Stopping: n.stopping, Standby: n.cfg.Standby,
-		Peers: []PeerSnapshot{}, Claims: []ClaimSnapshot{},
+		Watchdog: n.watchdogSnapshot(now), Peers: []PeerSnapshot{}, Claims: []ClaimSnapshot{},
 	}
 	if n.lease != nil {
 		at, err := n.lease.Answered()
@@ -227,6 +228,9 @@ func (n *Node) safety(now time.Time) (Safety, string) {
 	}
 	if n.lease != nil && n.witnessSilent(now) {
 		return Degraded, "the witness is silent: a holder stays by promises of all other nodes, and nobody can take over from a node that dies"
+	}
+	if n.watchdog.trouble != "" {
+		return Degraded, "the watchdog that is " + n.cfg.Watchdog.String() + " would not reset this machine in time: " + n.watchdog.trouble
 	}
 	for _, name := range n.cfg.Peers {
 		if p := n.peers[name]; p.seen.IsZero() || now.Sub(p.seen) > n.fresh {

@@ -32,9 +32,11 @@ type world struct {
 	fails   map[string]string        // effect: its error
 	slow    map[string]time.Duration // effect: how long it takes
 	rules   rules
-	trace   func(string) // takes each action in words
-	station string       // the MAC of another device that has the first address
-	atOnce  int          // ticks at one instant
+	trace   func(string)  // takes each action in words
+	station string        // the MAC of another device that has the first address
+	timeout time.Duration // of the watchdog
+	petted  time.Time
+	atOnce  int // ticks at one instant
 	problem string
 }
 
@@ -184,9 +186,36 @@ func (w *world) do(a Action) Event {
 		w.question(a.Request)
 	case AskWitness:
 		w.askWitness(a.Operation)
-	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell, Stopped:
+	case OpenWatchdog:
+		if err := w.failed("watchdog"); err != nil {
+			return WatchdogDone{Err: err}
+		}
+		w.timeout = max(a.Timeout, w.slow["watchdog"])
+		w.pet()
+		return WatchdogDone{Timeout: w.timeout}
+	case PetWatchdog:
+		if err := w.failed("pet"); err != nil {
+			return WatchdogDone{Petted: true, Timeout: w.timeout, Err: err}
+		}
+		w.pet()
+	case Stopped:
+		if w.node.Clear() {
+			w.petted = time.Time{} // it is stopped
+		}
+	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell:
 	}
 	return nil
+}
+
+// pet makes the watchdog count anew.
+func (w *world) pet() {
+	at := w.now
+	w.petted = at
+	w.after(w.timeout, func() {
+		if w.petted.Equal(at) {
+			w.trace("THE WATCHDOG RESETS THIS MACHINE")
+		}
+	})
 }
 
 // sighting is another device that speaks for the first address of VI_1.
@@ -400,6 +429,10 @@ func describe(a Action) string {
 		return fmt.Sprintf("store that this node left: %t", a.Left)
 	case StoreStandby:
 		return fmt.Sprintf("store standby: %t", a.On)
+	case OpenWatchdog:
+		return fmt.Sprintf("open the watchdog for %v", a.Timeout)
+	case PetWatchdog:
+		return "pet the watchdog" + until(a.By)
 	case ArmGate:
 		return a.Claim + ": arm gate" + until(a.Until)
 	case ShutGate:

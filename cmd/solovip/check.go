@@ -57,7 +57,15 @@ func timingCommand() *cli.Command {
 				_, err := fmt.Fprintln(c.App.Writer, "no cluster block: mode vrrp, no permission is needed and nothing is timed")
 				return err
 			}
-			_, err = fmt.Fprint(c.App.Writer, timingText(t))
+			text := timingText(t)
+			if cfg.Fencing.Watchdog.Mode != config.WatchdogOff {
+				more, err := watchdogText(cfg)
+				if err != nil {
+					return cli.Exit(err, exitUsage)
+				}
+				text += more
+			}
+			_, err = fmt.Fprint(c.App.Writer, text)
 			return err
 		},
 	}
@@ -71,6 +79,23 @@ L  %-6v  wait: how long a candidate waits
 X  %-6v  late: how late the stop can be
 L >= (R + X)(1 + 2 rho): %v >= %v
 `, t.Renew, t.Hold, t.Wait, t.Late, t.Wait, witness.WaitFor(t.Hold, t.Late))
+}
+
+// watchdogText says how long the watchdog counts, and the sum that it comes from.
+func watchdogText(cfg *config.Config) (string, error) {
+	timeout, most, err := daemon.Watchdog(cfg)
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("T  %-6v  watchdog: from the last time that it is petted to the reset\n", timeout)
+	switch {
+	case most == 0:
+		return text + "no guarded service has to be stopped by it, so nothing bounds T\n", nil
+	case timeout > most:
+		return text + fmt.Sprintf("T <= R + X + G - P, G being how long the guarded services take to stop: %v is MORE than %v\n"+
+			"A watchdog counts whole seconds, so another node could start the guarded services first: raise hold, or the guards' stop_timeout.\n", timeout, most), nil
+	}
+	return text + fmt.Sprintf("T <= R + X + G - P, G being how long the guarded services take to stop: %v <= %v\n", timeout, most), nil
 }
 
 // oneFile returns the FILE of the command line, or the default.

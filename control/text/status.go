@@ -29,8 +29,23 @@ func Status(s node.Snapshot, now time.Time, width int) string {
 	p.witness(s)
 	p.line("mode     ", s.Mode+": "+s.ModeInWords)
 	p.line("safety   ", string(s.Safety)+": "+s.SafetyWhy)
+	if s.Watchdog != nil {
+		p.line("watchdog ", watchdog(*s.Watchdog))
+	}
 	p.line("node     ", s.Node+", up "+span(s.UptimeMS)+doing(s))
 	return p.out.String()
+}
+
+// watchdog says what resets this machine when all else fails.
+func watchdog(w node.WatchdogSnapshot) string {
+	text := w.Mode
+	if w.TimeoutMS > 0 {
+		text += fmt.Sprintf(": resets this machine when it is not petted for %s; petted %s ago", span(w.TimeoutMS), span(w.PettedMS))
+	}
+	if w.Trouble != "" {
+		text += ": " + w.Trouble
+	}
+	return text
 }
 
 // claim writes one claim: its holder, then how this node stands to it.

@@ -93,6 +93,9 @@ func (d *Device) SetTimeout(timeout time.Duration) (time.Duration, error) {
 	return d.timeout, nil
 }
 
+// Timeout returns how long the device counts, since SetTimeout has asked it.
+func (d *Device) Timeout() time.Duration { return d.timeout }
+
 // Pretimeout returns how long before the reset the kernel is told, to panic for instance; 0: it
 // is not.
 func (d *Device) Pretimeout() time.Duration {

@@ -51,7 +51,7 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.host.world.look()
 	case node.SendAdvert, node.Publish, node.Question, node.Reply:
 		d.say(a)
-	case node.Begin, node.End, node.Announce, node.Notify:
+	case node.Begin, node.End, node.Announce, node.Notify, node.OpenWatchdog, node.PetWatchdog:
 	}
 	return nil
 }

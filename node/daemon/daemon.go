@@ -58,7 +58,8 @@ type daemon struct {
 	retired     map[string]retired            // claims that a reload removes or changes, not yet let go
 	lanes       *lanes
 	stopScripts context.CancelFunc
-	gate        *gate.Gate       // nil in the modes without a deadline
+	gate        *gate.Gate // nil in the modes without a deadline
+	dog         dog
 	ungated     map[string]error // claims whose gate could not be armed, and why
 
 	commands  commands
@@ -237,6 +238,7 @@ func (d *daemon) startAdapters() {
 }
 
 func (d *daemon) close() {
+	d.closeWatchdog()
 	for _, s := range d.adverts {
 		s.close()
 	}

@@ -77,6 +77,10 @@ func (d *daemon) do(a node.Action) node.Event {
 		}
 	case node.AskWitness:
 		d.askWitness(a)
+	case node.OpenWatchdog:
+		return d.openWatchdog(a)
+	case node.PetWatchdog:
+		return d.petWatchdog(a)
 	case node.Tell:
 		d.tell(a)
 	case node.Stopped:

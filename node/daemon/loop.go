@@ -129,6 +129,7 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 			reply <- d.node.Snapshot(boottime.Now())
 		case <-beat:
 			d.opt.Beat()
+			d.step(node.Tick{}) // the watchdog does not wait for the start
 		case <-ctx.Done():
 			return // what a former run held is released all the same
 		case <-enough:
@@ -156,6 +157,7 @@ func (d *daemon) reload() (stopped bool) {
 
 // finish lets the last scripts and messages out after the node has stopped.
 func (d *daemon) finish(beat <-chan time.Time) error {
+	d.closeWatchdog()
 	drained := make(chan struct{})
 	go func() {
 		d.lanes.drain(lastWords)

@@ -37,7 +37,7 @@ func sameCluster(a, b *settings) bool {
 	if !reflect.DeepEqual(x, y) {
 		return false
 	}
-	return a.node.Mode == b.node.Mode && reflect.DeepEqual(endpoints(a), endpoints(b)) && keyFile(a) == keyFile(b)
+	return a.config.Fencing.Watchdog == b.config.Fencing.Watchdog && a.node.Mode == b.node.Mode && reflect.DeepEqual(endpoints(a), endpoints(b)) && keyFile(a) == keyFile(b)
 }
 
 func endpoints(s *settings) []string {

@@ -59,6 +59,9 @@ func plan(cfg *config.Config, host []netip.Addr, incarnation uint64, tokens map[
 		claims:    map[string]claimSettings{},
 	}
 	s.node = node.Config{Name: cfg.Global.RouterID, Incarnation: incarnation, Mode: arbiter.ModeVRRP, ClearAfter: cfg.Fencing.ClearAfter}
+	s.node.Watchdog = map[config.WatchdogMode]node.WatchdogMode{
+		config.WatchdogPreferred: node.WatchdogPreferred, config.WatchdogRequired: node.WatchdogRequired,
+	}[cfg.Fencing.Watchdog.Mode]
 	if cfg.Cluster != nil {
 		if err := s.planCluster(host); err != nil {
 			return nil, err
@@ -284,6 +287,17 @@ func Timing(cfg *config.Config) (witness.Timing, error) {
 }
 
 const vrrpDownAdverts = 3
+
+// Watchdog returns how long the watchdog of a cluster's nodes counts by this
+// configuration, and how long it may at the most; most is 0 where nothing bounds it.
+func Watchdog(cfg *config.Config) (timeout, most time.Duration, err error) {
+	s, err := plan(cfg, []netip.Addr{cfg.Cluster.Nodes[0].Addr}, 0, nil) // all nodes have the same guards
+	if err != nil {
+		return 0, 0, err
+	}
+	timeout, most = s.node.WatchdogTimeout()
+	return timeout, most, nil
+}
 
 // errCluster says that a reload would change what only a restart can.
 var errCluster = errors.New("the cluster, witness or fencing block has changed: restart solovip for that; nothing was changed")
