@@ -103,7 +103,7 @@ func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
 // Observe takes in what an answer or a watch shows. Older versions than known
 // ones change nothing, so the order of arrival does not matter.
 func (l *Lease) Observe(now time.Time, o Observation) {
-	if l.clusterID != 0 && (o.ClusterID != l.clusterID || o.Complete && l.wentBack(o)) {
+	if l.clusterID != 0 && (o.ClusterID != l.clusterID || l.wentBack(o)) {
 		l.replace(now)
 	}
 	if !o.Complete && l.since.IsZero() {
@@ -129,17 +129,25 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 	l.settle(now)
 }
 
-// wentBack reports whether a complete observation shows a record as it was before a state
-// that is known, at a revision that has to have that state: then the store was put back to an
-// older one, and has been written to since.
+// wentBack reports whether the observation is of a store that was put back to an older state,
+// whatever has been written to it since: it shows a record as it was before a state that is
+// known, at a revision that has to have that state, or a newer one in which what only
+// grows is less than it was.
 func (l *Lease) wentBack(o Observation) bool {
+	older := func(version, known int64) bool {
+		return o.Complete && version != 0 && version < known && known <= o.Revision
+	}
 	for name, v := range o.Nodes {
-		if known := l.nodes[name].Version; v.Version != 0 && v.Version < known && known <= o.Revision {
+		known := l.nodes[name]
+		less := v.Version > known.Version && (v.Record.Incarnation < known.Record.Incarnation ||
+			v.Record.Incarnation == known.Record.Incarnation && v.Record.Beat < known.Record.Beat)
+		if less || older(v.Version, known.Version) {
 			return true
 		}
 	}
 	for name, v := range o.Claims {
-		if known := l.claims[name].Version; v.Version != 0 && v.Version < known && known <= o.Revision {
+		known := l.claims[name]
+		if v.Version > known.Version && v.Record.Token < known.Record.Token || older(v.Version, known.Version) {
 			return true
 		}
 	}
