@@ -48,15 +48,17 @@ type Standing struct {
 
 // Standing returns what the records say of the claim at the given time.
 func (l *Lease) Standing(now time.Time, claim string) Standing {
-	if l.since.IsZero() || l.stale(now) {
-		return Standing{}
-	}
 	c := l.claims[claim]
 	r := c.Record
 	s := Standing{State: Waiting, Holder: r.Holder, Token: r.Token, Released: r.Released, To: r.To}
-	if _, until, mine := l.Permission(claim); mine && (l.former[claim].token == 0 || now.Before(until)) {
+	unseen := l.since.IsZero() || l.stale(now)
+	// What was granted is so to its end, whatever can be seen now.
+	if _, until, mine := l.Permission(claim); mine && (l.former[claim].token == 0 && !unseen || now.Before(until)) {
 		s.State = Mine
 		return s
+	}
+	if unseen {
+		return Standing{}
 	}
 	// Nothing is free before this store has been watched for a Wait, whatever it says: it
 	// may be empty or an older backup, and the real holder known to a former one only.
@@ -139,8 +141,7 @@ func (l *Lease) wentBack(o Observation) bool {
 	}
 	for name, v := range o.Nodes {
 		known := l.nodes[name]
-		less := v.Version > known.Version && (v.Record.Incarnation < known.Record.Incarnation ||
-			v.Record.Incarnation == known.Record.Incarnation && v.Record.Beat < known.Record.Beat)
+		less := v.Version > known.Version && v.Record.Incarnation == known.Record.Incarnation && v.Record.Beat < known.Record.Beat
 		if less || older(v.Version, known.Version) {
 			return true
 		}
