@@ -25,7 +25,10 @@ type Config struct {
 	Left bool
 	// Standby is what the operator said last, before the daemon was started.
 	Standby bool
-	Claims  []ClaimConfig // sorted by name
+	// Former are the claims that a former start of this daemon may have held, with their tokens:
+	// see former.go.
+	Former map[string]arbiter.Token
+	Claims []ClaimConfig // sorted by name
 }
 
 // ClaimConfig is one claim: an instance, or a sync group of several.

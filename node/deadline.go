@@ -32,6 +32,7 @@ func (n *Node) Deadline(now time.Time) time.Time {
 	if n.owing() != "" {
 		d.add(now.Add(askEvery))
 	}
+	d.add(n.former.due())
 	if now.Before(n.quiet) {
 		d.add(n.quiet)
 	}

@@ -253,6 +253,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 	if p == nil || c == nil {
 		return
 	}
+	n.former.answered(a)
 	p.owed = false // it has heard this node, so it counts on its absence no longer
 	if c.ballot != nil {
 		c.ballot.Answered(a)

@@ -20,6 +20,7 @@ type Node struct {
 	stopBy      time.Time // until then a take that is under way at the witness is waited for
 	stopped     bool
 	leaving     leaving
+	former      former
 	toldSilent  arbiter.Tri // whether the operator was told that the witness is silent
 	reference   arbiter.Tri // whether it answered
 	referenceAt time.Time   // when it was asked, or answered
@@ -100,6 +101,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	}
 	n.apply(now, ev)
 	n.settleReturn(now)
+	n.settleFormer(now)
 	for _, c := range n.inOrder() {
 		n.settle(now, c)
 	}
@@ -189,8 +191,10 @@ func (n *Node) start(now time.Time) {
 	}
 	n.track(now)
 	for _, in := range n.instances() {
-		n.drive(now, in, vrrp.Start{})
+		_, former := n.cfg.Former[in.claim.cfg.Name]
+		n.drive(now, in, vrrp.Start{Goodbye: former})
 	}
+	n.beginFormer(now)
 }
 
 // forgotUntil returns when this node could have given the promises that it has

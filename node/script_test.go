@@ -466,6 +466,11 @@ func setting(cfg *Config, key, value string) error {
 		cfg.Reference = true
 	case "clear_after":
 		duration(&cfg.ClearAfter)
+	case "former": // a former start held the claim with that token
+		n, perr := strconv.ParseUint(value, 10, 64)
+		err = perr
+		cfg.Former = map[string]arbiter.Token{cfg.Claims[0].Name: arbiter.Token(n)}
+		cfg.Claims[0].Token = arbiter.Token(n)
 	case "left":
 		cfg.Left = true
 	case "watchdog":

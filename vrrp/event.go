@@ -13,7 +13,11 @@ type Event interface{ isEvent() }
 
 // Start leaves INIT: for FAULT if there is a fault, else for BACKUP, whatever the
 // configuration's state says: also a node with `state MASTER` waits and listens first.
-type Start struct{}
+type Start struct {
+	// Goodbye says that a former run of this router was MASTER, is dead, and left without a
+	// word: a priority-0 advert is sent for it before anything else.
+	Goodbye bool
+}
 
 // Tick says that time has passed: it does what is due. Send it at Deadline or later.
 type Tick struct{}

@@ -129,6 +129,9 @@ func (m *Machine) emit(a Action) { m.out = append(m.out, a) }
 func (m *Machine) stepInit(now time.Time, ev Event) {
 	switch ev := ev.(type) {
 	case Start:
+		if ev.Goodbye {
+			m.sayGoodbye()
+		}
 		m.listen(now, "started")
 	case SetPriority:
 		m.setPriority(ev.Priority)

@@ -79,6 +79,9 @@ func (h *Host) begin() {
 		return
 	}
 	for i := range h.kernel {
+		if h.kernel[i].there(h.mono()) {
+			h.former[h.world.Shape.Claims[i].Name] = h.disk.tokens[i]
+		}
 		h.kernel[i].remove()
 	}
 	running := 0
@@ -111,7 +114,8 @@ func (h *Host) launch() {
 	h.disk.incarnation = max(h.disk.incarnation+1, uint64(wallStart+w.Now+h.trouble.skew))
 	cfg := w.Shape.nodeConfig(h)
 	cfg.Incarnation, cfg.Left, cfg.Standby = h.disk.incarnation, h.disk.left, h.disk.standby
-	cfg.Claims = h.claimConfigs()
+	cfg.Claims, cfg.Former = h.claimConfigs(), h.former
+	h.former = map[string]arbiter.Token{}
 	n, err := node.New(cfg)
 	if err != nil {
 		panic("sim: " + err.Error())

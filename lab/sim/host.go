@@ -35,9 +35,10 @@ type Host struct {
 
 	kernel []kernel // by claim
 	guards []guard
-	daemon *daemon // nil: none runs
-	lives  int     // which start of the daemon this is
-	downed bool    // stopped in order by the operator: nobody starts it again
+	daemon *daemon                  // nil: none runs
+	lives  int                      // which start of the daemon this is
+	former map[string]arbiter.Token // what an earlier one had on when it ended
+	downed bool                     // stopped in order by the operator: nobody starts it again
 
 	linkDown, scriptDown bool
 	standby              bool   // by the operator's word
@@ -83,7 +84,7 @@ func newHost(w *World, i int) *Host {
 		Name: fmt.Sprintf("n%d", i+1), world: w, number: i, able: notAble,
 		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(11 + i)}), clock: clock{ppm: w.rate()},
 		kernel: make([]kernel, claims), guards: make([]guard, claims), disk: disk{tokens: make([]arbiter.Token, claims)},
-		revision: make([]int, claims), without: make([]bool, claims), security: make([]security, claims),
+		former: map[string]arbiter.Token{}, revision: make([]int, claims), without: make([]bool, claims), security: make([]security, claims),
 	}
 	for claim := range h.security {
 		h.security[claim] = security{witness: never, voters: never}
@@ -126,6 +127,7 @@ func (h *Host) Crash() {
 	h.end()
 	h.on, h.asleep, h.paused, h.exposed, h.later = false, false, false, false, nil
 	h.boots++
+	clear(h.former)
 	for i := range h.kernel {
 		h.kernel[i] = kernel{}
 		h.guards[i] = guard{life: h.guards[i].life + 1}

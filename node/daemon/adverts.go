@@ -44,7 +44,12 @@ func (d *daemon) openAdverts(name string) {
 		}
 	}
 	d.adverts[name] = a
-	d.work.Go(func() error { return a.run(ctx) })
+	// The first try is made here: a node that starts may have to say something at once.
+	conn, err := rawip.Open(a.config)
+	if err == nil {
+		a.use(ctx, conn)
+	}
+	d.work.Go(func() error { return a.run(ctx, conn) })
 }
 
 // deliverAdvert drops adverts while the loop is behind, as a network may.
@@ -56,10 +61,13 @@ func (d *daemon) deliverAdvert(a node.Advert) {
 	}
 }
 
-// run opens and reads until ctx ends.
-func (a *advertSocket) run(ctx context.Context) error {
+// run reads the connection, if there is one already, and opens others until ctx ends.
+func (a *advertSocket) run(ctx context.Context, conn *rawip.Conn) error {
 	stop := context.AfterFunc(ctx, a.drop)
 	defer stop()
+	if conn != nil {
+		a.read(conn)
+	}
 	said := ""
 	for ctx.Err() == nil {
 		conn, err := rawip.Open(a.config)

@@ -60,6 +60,8 @@ type daemon struct {
 	stopScripts context.CancelFunc
 	gate        *gate.Gate // nil in the modes without a deadline
 	dog         dog
+	run         *runState
+	killed      []string         // guarded services that were stopped behind a former run
 	ungated     map[string]error // claims whose gate could not be armed, and why
 
 	commands  commands
@@ -93,13 +95,18 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer socket.Close()
-	d, err := open(opt)
-	if err != nil {
-		return err
-	}
+	d := newDaemon(opt)
 	defer d.close()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	former, err := d.cleanUpFormer(work)
+	if err != nil {
+		return err
+	}
+	pause(ctx, opt.Pause)
+	if err := d.open(former); err != nil {
+		return err
+	}
 	d.work, d.workCtx = errgroup.WithContext(work)
 	d.lanes = newLanes(d.workCtx, d.work)
 	if err := d.cleanUp(d.workCtx); err != nil {
@@ -119,9 +126,8 @@ func Run(ctx context.Context, opt Options) error {
 	return err
 }
 
-// open loads the configuration and opens what a node needs; nothing runs yet.
-func open(opt Options) (*daemon, error) {
-	d := &daemon{
+func newDaemon(opt Options) *daemon {
+	return &daemon{
 		opt: opt, log: opt.Logger,
 		adverts:   map[string]*advertSocket{},
 		guards:    map[string]*guardSet{},
@@ -132,41 +138,54 @@ func open(opt Options) (*daemon, error) {
 		events:    make(chan node.Event, eventQueue),
 		snapshots: make(chan chan node.Snapshot),
 	}
-	cfg, err := loadConfig(opt)
+}
+
+// open loads the configuration and opens what a node needs; nothing runs yet. former are
+// the claims that were cleaned up behind a former run.
+func (d *daemon) open(former map[string]arbiter.Token) error {
+	cfg, err := loadConfig(d.opt)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if d.store, err = openStore(opt.StateDir); err != nil {
-		return nil, err
+	if d.store, err = openStore(d.opt.StateDir, d.log); err != nil {
+		return err
 	}
 	host, err := vip.LocalAddresses()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if d.settings, err = plan(cfg, host, d.store.incarnation(), d.store.tokens()); err != nil {
-		return nil, err
+		return err
 	}
 	d.setSources(d.settings)
 	d.settings.node.Left, d.settings.node.Standby = d.store.flags()
+	d.settings.node.Former = former
 	if d.node, err = node.New(d.settings.node); err != nil {
-		return nil, err
+		return err
 	}
 	if err := d.openCluster(); err != nil {
-		return nil, err
+		return err
 	}
-	if d.kernel, err = vip.Open(); err != nil {
-		return nil, err
-	}
-	return d, d.openGate()
+	return d.openGate()
 }
 
-// openGate opens the gate in the modes where a holding has a deadline.
+// gateName is the name of the gate's nftables tables.
+const gateName = "solovip"
+
+// openGate opens the gate in the modes where a holding has a deadline. In the others one that
+// a former run has left goes.
 func (d *daemon) openGate() error {
-	if m := d.settings.node.Mode; m != arbiter.ModeLease && m != arbiter.ModeQuorum {
-		return nil
-	}
 	var err error
-	if d.gate, err = gate.Open("solovip"); err != nil {
+	if m := d.settings.node.Mode; m != arbiter.ModeLease && m != arbiter.ModeQuorum {
+		if d.gate != nil {
+			err, d.gate = d.gate.Close(), nil
+		}
+		return err
+	}
+	if d.gate != nil {
+		return nil // it was opened to clean up
+	}
+	if d.gate, err = gate.Open(gateName); err != nil {
 		return fmt.Errorf("mode %v needs the gate, by which the kernel silences a VIP in time: %w: load the module nf_tables, and give this process CAP_NET_ADMIN", d.settings.node.Mode, err)
 	}
 	return nil

@@ -48,6 +48,9 @@ func (d *daemon) do(a node.Action) node.Event {
 		if err == nil {
 			err = d.openForGood(a.Claim)
 		}
+		if err == nil {
+			d.forget(a.Claim)
+		}
 		return node.AddressesDone{Claim: a.Claim, Err: err}
 	case node.Announce:
 		d.announce(a)
@@ -96,7 +99,10 @@ func (d *daemon) armGate(a node.ArmGate) node.Event {
 		return nil
 	}
 	addrs := vips(d.claim(a.Claim).addresses)
-	err := d.gate.Guard(addrs)
+	err := d.remember(a.Claim)
+	if err == nil {
+		err = d.gate.Guard(addrs)
+	}
 	if err == nil {
 		err = d.gate.Arm(a.Until, addrs)
 	}
@@ -133,6 +139,9 @@ func (d *daemon) openForGood(claim string) error {
 // once more before and after: this process may have been frozen since the decision.
 func (d *daemon) addAddresses(a node.AddAddresses) error {
 	if err := d.ungated[a.Claim]; err != nil {
+		return err
+	}
+	if err := d.remember(a.Claim); err != nil {
 		return err
 	}
 	set := d.claim(a.Claim)
@@ -219,25 +228,6 @@ func (d *daemon) askWitness(a node.AskWitness) {
 		d.post(node.WitnessDone{ID: op.ID, Outcome: out, Err: err, Refused: errors.Is(err, etcd.ErrRefused)})
 		return nil
 	})
-}
-
-// cleanUp takes off what a former run of this daemon left: nothing is held at the start.
-func (d *daemon) cleanUp(ctx context.Context) error {
-	for _, name := range sortedKeys(d.settings.claims) {
-		if err := d.removeAddresses(d.settings.claims[name].addresses); err != nil {
-			return fmt.Errorf("claim %s: cleaning up what a former run left: %w", name, err)
-		}
-		if err := d.openForGood(name); err != nil {
-			return fmt.Errorf("claim %s: %w", name, err)
-		}
-		left := d.openGuards(name, d.settings.claims[name])
-		err := left.cleanUp(ctx)
-		left.close()
-		if err != nil {
-			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)
-		}
-	}
-	return nil
 }
 
 func vips(addrs []vip.Address) []netip.Addr {

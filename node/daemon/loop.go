@@ -24,6 +24,7 @@ func (d *daemon) loop(ctx context.Context) error {
 	defer beat.Stop()
 	d.firstState(ctx, beat.C)
 	d.step(node.Start{})
+	d.forget(sortedKeys(d.run.data.Claims)...) // those whom it concerns have been told
 	d.opt.Notify(sd.SdNotifyReady)
 	stop := ctx.Done()
 	var limit <-chan time.Time
@@ -95,6 +96,9 @@ func (d *daemon) step(ev node.Event) (stopped bool) {
 // beatEvery is how often the loop says that it runs.
 const beatEvery = 200 * time.Millisecond
 
+// releaseWithin is how long what a former run held waits for a first state.
+const releaseWithin = 100 * time.Millisecond
+
 // firstState waits for what the first decision rests on: one state of each tracked
 // interface, and one result of each tracked script. Without it a node that cannot
 // serve would begin as one that can.
@@ -111,6 +115,9 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 				waiting[node.Link{Interface: t.Name}] = true
 			}
 		}
+	}
+	if len(d.settings.node.Former) > 0 {
+		limit = releaseWithin // nobody holds what a former run did, and others wait for it
 	}
 	d.startScripts(d.settings.scripts)
 	enough := time.After(limit)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,8 +33,10 @@ type stored struct {
 	Standby bool `json:"standby,omitempty"`
 }
 
-// openStore reads the store and begins a new incarnation.
-func openStore(dir string) (*store, error) {
+// openStore reads the store and begins a new incarnation. A store that cannot be written, as
+// on a full disk, is used all the same: no token can be stored, so nothing can be taken, but
+// the node can release, vote and tell.
+func openStore(dir string, log *slog.Logger) (*store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w: name another with --state-dir", err)
 	}
@@ -53,7 +56,10 @@ func openStore(dir string) (*store, error) {
 	}
 	// Wall time may have gone back since the last start; an incarnation must not.
 	s.data.Incarnation = max(s.data.Incarnation+1, uint64(time.Now().UnixNano()))
-	return s, s.write()
+	if err := s.write(); err != nil {
+		log.Error("this node takes nothing until its state can be stored: free the disk, or mend the state directory", "err", err)
+	}
+	return s, nil
 }
 
 func (s *store) incarnation() uint64 {

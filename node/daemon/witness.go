@@ -32,7 +32,7 @@ func RunWitness(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	kept, err := openStore(opt.StateDir)
+	kept, err := openStore(opt.StateDir, opt.Logger)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing/gate"
+	"github.com/solovip/solovip/fencing/guard"
+	"github.com/solovip/solovip/vrrp/vip"
+)
+
+// cleanUpFormer is the first thing that a daemon does: it takes off what a former run of it
+// left, by the run state alone, because the configuration may have changed or be broken by now. The
+// former run is dead: this process has the lock of the run directory, which the kernel
+// gave back with that one. It returns the claims that were still on, with their tokens.
+func (d *daemon) cleanUpFormer(ctx context.Context) (map[string]arbiter.Token, error) {
+	var err error
+	if d.kernel, err = vip.Open(); err != nil {
+		return nil, err
+	}
+	if d.run, err = openRunState(d.opt.RunDir); err != nil {
+		return nil, err
+	}
+	held := map[string]arbiter.Token{}
+	for name, c := range d.run.data.Claims {
+		if c.Gated && d.gate == nil {
+			// To open it shuts all that it guards.
+			if d.gate, err = gate.Open(gateName); err != nil {
+				return nil, fmt.Errorf("clean up what a former run left of %s: %w", name, err)
+			}
+		}
+	}
+	for _, name := range sortedKeys(d.run.data.Claims) {
+		c := d.run.data.Claims[name]
+		on, err := d.anyThere(c.Addresses)
+		if err == nil {
+			err = d.removeAddresses(c.Addresses)
+		}
+		if err == nil && d.gate != nil {
+			err = d.gate.Unguard(vips(c.Addresses))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("clean up what a former run left of %s: %w", name, err)
+		}
+		if on {
+			held[name] = c.Token
+		}
+		d.killed = append(d.killed, c.Guards...)
+		d.log.Warn("a former run ended without letting go: its addresses are off now", "claim", name, "were_on", on)
+	}
+	if err := d.killGuards(ctx, d.killed); err != nil {
+		return nil, fmt.Errorf("stop guarded services that a former run left: %w", err)
+	}
+	return held, nil
+}
+
+// anyThere reports whether one of the addresses is on this host.
+func (d *daemon) anyThere(addrs []vip.Address) (bool, error) {
+	for _, a := range addrs {
+		there, err := d.kernel.Has(a)
+		if err != nil && !errors.Is(err, vip.ErrInterface) || there {
+			return there, err
+		}
+	}
+	return false, nil
+}
+
+// killGuards stops the named guarded services by their run files.
+func (d *daemon) killGuards(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	left, err := guard.Adopt(d.opt.RunDir, systemdUnits, d.log)
+	errs := []error{err}
+	for _, g := range left {
+		if slices.Contains(names, g.Name()) {
+			errs = append(errs, g.Kill(ctx))
+		}
+		g.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// remember writes down what of the claim is about to be on this host.
+func (d *daemon) remember(claim string) error {
+	set := d.claim(claim)
+	c := runClaim{Token: d.store.tokens()[claim], Gated: d.gate != nil, Addresses: set.addresses}
+	for _, g := range set.guards {
+		c.Guards = append(c.Guards, g.Name)
+	}
+	return d.run.remember(claim, c)
+}
+
+// forget drops claims of which nothing is left here. Should that fail, a successor finds
+// nothing to clean up.
+func (d *daemon) forget(claims ...string) {
+	if err := d.run.forget(claims...); err != nil {
+		d.log.Warn("the run state says more than there is", "err", err)
+	}
+}
+
+// cleanUp takes off what the configuration names and the run state does not: of a former run
+// whose run directory is gone, or of another program. Nothing is held at the start.
+func (d *daemon) cleanUp(ctx context.Context) error {
+	for _, name := range sortedKeys(d.settings.claims) {
+		if err := d.removeAddresses(d.settings.claims[name].addresses); err != nil {
+			return fmt.Errorf("claim %s: cleaning up what a former run left: %w", name, err)
+		}
+		if err := d.openForGood(name); err != nil {
+			return fmt.Errorf("claim %s: %w", name, err)
+		}
+		if !slices.ContainsFunc(d.settings.claims[name].guards, func(g guard.Config) bool { return !slices.Contains(d.killed, g.Name) }) {
+			continue
+		}
+		left := d.openGuards(name, d.settings.claims[name])
+		err := left.cleanUp(ctx)
+		left.close()
+		if err != nil {
+			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)
+		}
+	}
+	return nil
+}
