@@ -113,6 +113,38 @@ func (h *host) signal(sig syscall.Signal, services bool) error {
 	return fmt.Errorf("signal %v to %s: new processes came for %d rounds", sig, h.Name, rounds)
 }
 
+// signalWorker sends a signal to the worker of the host's daemon.
+func (h *host) signalWorker(sig syscall.Signal) error {
+	pids, err := h.processes(false)
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && bytes.Contains(cmdline, []byte("\x00--worker\x00")) {
+			return unix.Kill(pid, sig)
+		}
+	}
+	return fmt.Errorf("signal %v to the worker of %s: there is none", sig, h.Name)
+}
+
+// fill writes to the host's disk until nothing more fits.
+func (h *host) fill() error {
+	f, err := os.Create(filepath.Join(h.stateDir(), "ballast"))
+	if err != nil {
+		return fmt.Errorf("fill the disk of %s: %w", h.Name, err)
+	}
+	defer f.Close()
+	block := make([]byte, 4096)
+	for {
+		if _, err := f.Write(block); errors.Is(err, unix.ENOSPC) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("fill the disk of %s: %w", h.Name, err)
+		}
+	}
+}
+
 // processes returns the ids, in the stage's own count, of the live processes in the
 // host's network namespace.
 func (h *host) processes(services bool) ([]int, error) {

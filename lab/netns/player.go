@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,9 +87,16 @@ func (p *player) setUp() (err error) {
 	return nil
 }
 
-// store gives a member of an etcd a place for its data that, unlike tmpfs, takes nothing
-// for what the member only sets aside: twice 64 MB.
+// store gives a host whose disk is to be filled a small one, and a member of an etcd a
+// place for its data that, unlike tmpfs, takes nothing for what the member only sets
+// aside: twice 64 MB.
 func (p *player) store(h *host) error {
+	if slices.ContainsFunc(p.job.Scenario.Steps, func(s scenario.Step) bool { return s.Do == scenario.Fill && s.Host == h.Name }) {
+		if err := unix.Mount("tmpfs", h.stateDir(), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=64k"); err != nil {
+			return fmt.Errorf("mount a small file system on %s: %w", h.stateDir(), err)
+		}
+		return nil
+	}
 	if h.Role != scenario.Etcd || p.job.Keep {
 		return nil
 	}

@@ -73,7 +73,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 			kind = verify.Setup
 		}
 		p.seen.mark(kind, step.Host, step.String())
-	case scenario.Kill, scenario.Freeze, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
+	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -101,6 +101,12 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 		return h.signal(syscall.SIGSTOP, false)
 	case scenario.Thaw:
 		return h.signal(syscall.SIGCONT, false)
+	case scenario.KillWorker:
+		return h.signalWorker(syscall.SIGKILL)
+	case scenario.FreezeWorker:
+		return h.signalWorker(syscall.SIGSTOP)
+	case scenario.Fill:
+		return h.fill()
 	case scenario.PowerOff:
 		return h.powerOff()
 	case scenario.Unplug, scenario.Plug:

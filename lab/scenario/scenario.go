@@ -93,11 +93,16 @@ type Verb string
 // The verbs. Faults and their ends are carried out at once; an operator's command, which
 // only solovip has, takes until it is done, and Await, Hold, Phase and Forge take time.
 const (
-	Start     Verb = "start"     // start the daemons of Host, or of all hosts
-	Stop      Verb = "stop"      // ask Host's daemon to stop in order (SIGTERM)
-	Kill      Verb = "kill"      // SIGKILL for every daemon process of Host; its kernel lives
-	Freeze    Verb = "freeze"    // SIGSTOP for every daemon process of Host
-	Thaw      Verb = "thaw"      // SIGCONT for them
+	Start  Verb = "start"  // start the daemons of Host, or of all hosts
+	Stop   Verb = "stop"   // ask Host's daemon to stop in order (SIGTERM)
+	Kill   Verb = "kill"   // SIGKILL for every daemon process of Host; its kernel lives
+	Freeze Verb = "freeze" // SIGSTOP for every daemon process of Host
+	Thaw   Verb = "thaw"   // SIGCONT for them
+
+	KillWorker   Verb = "kill the worker"   // SIGKILL for the one process of Host's daemon that does the work
+	FreezeWorker Verb = "freeze the worker" // SIGSTOP for it
+	Fill         Verb = "fill"              // nothing more can be stored where Host's daemon keeps what outlives a restart
+
 	PowerOff  Verb = "power-off" // Host's link down and every process killed, at the same instant
 	Unplug    Verb = "unplug"    // Host's port loses its carrier
 	Plug      Verb = "plug"      // the carrier comes back
@@ -178,6 +183,10 @@ func (s Step) String() string {
 		return "stop " + s.Host + " in order"
 	case Kill, Freeze, Thaw:
 		return fmt.Sprintf("%s every daemon process of %s", s.Do, s.Host)
+	case KillWorker, FreezeWorker:
+		return fmt.Sprintf("%s of %s", s.Do, s.Host)
+	case Fill:
+		return "fill the disk of " + s.Host
 	case PowerOff:
 		return "power off " + s.Host
 	case Unplug, Plug:
@@ -277,7 +286,7 @@ func (s Scenario) validateStep(step Step) error {
 	switch step.Do {
 	case Start, MarkReady:
 		return nil
-	case Stop, Kill, Freeze, Thaw, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff:
+	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff:
 		return need(step.Host != "", "a host")
 	case Forge:
 		return need(step.Host != "" && step.For > 0, "a host and a length")
