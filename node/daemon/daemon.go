@@ -103,7 +103,6 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	pause(ctx, opt.Pause)
 	if err := d.open(former); err != nil {
 		return err
 	}

@@ -44,14 +44,7 @@ func (d *daemon) do(a node.Action) node.Event {
 	case node.AddAddresses:
 		return node.AddressesDone{Claim: a.Claim, On: true, Err: d.addAddresses(a)}
 	case node.RemoveAddresses:
-		err := d.removeAddresses(d.claim(a.Claim).addresses)
-		if err == nil {
-			err = d.openForGood(a.Claim)
-		}
-		if err == nil {
-			d.forget(a.Claim)
-		}
-		return node.AddressesDone{Claim: a.Claim, Err: err}
+		return node.AddressesDone{Claim: a.Claim, Err: d.takeOff(a.Claim)}
 	case node.Announce:
 		d.announce(a)
 	case node.ProbeAddresses:
@@ -164,6 +157,18 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 }
 
 var errLate = errors.New("the permission ended before the addresses were on: this process was stalled")
+
+// takeOff takes the claim's addresses off this host for good.
+func (d *daemon) takeOff(claim string) error {
+	err := d.removeAddresses(d.claim(claim).addresses)
+	if err == nil {
+		err = d.openForGood(claim)
+	}
+	if err == nil {
+		d.forget(claim)
+	}
+	return err
+}
 
 // removeAddresses takes addresses off and verifies that they are.
 func (d *daemon) removeAddresses(addrs []vip.Address) error {

@@ -101,7 +101,7 @@ const releaseWithin = 100 * time.Millisecond
 
 // firstState waits for what the first decision rests on: one state of each tracked
 // interface, and one result of each tracked script. Without it a node that cannot
-// serve would begin as one that can.
+// serve would begin as one that can. It also rests, if it is told to.
 func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 	d.opt.Beat()
 	waiting, limit := map[node.Event]bool{}, time.Second
@@ -120,8 +120,8 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 		limit = releaseWithin // nobody holds what a former run did, and others wait for it
 	}
 	d.startScripts(d.settings.scripts)
-	enough := time.After(limit)
-	for len(waiting) > 0 {
+	enough, rested := time.After(limit), time.After(d.opt.Pause)
+	for len(waiting) > 0 || rested != nil {
 		select {
 		case ev := <-d.events:
 			d.step(ev)
@@ -143,7 +143,9 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 			for ev := range waiting {
 				d.log.Warn("starting without a word of it; it counts as down", "waited", limit, "missing", fmt.Sprintf("%+v", ev))
 			}
-			return
+			clear(waiting)
+		case <-rested:
+			rested = nil
 		}
 	}
 }
