@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -15,10 +14,9 @@ import (
 
 // The defaults of our blocks.
 const (
-	defaultMeshPort    = 7946
-	defaultStopTimeout = 2 * time.Second
-	defaultClearAfter  = 30 * time.Second
-	maxName            = 63
+	defaultMeshPort   = 7946
+	defaultClearAfter = 30 * time.Second
+	maxName           = 63
 )
 
 // shortName returns a host name up to its first dot.
@@ -267,64 +265,6 @@ func (l *loader) readTiming(wit *Witness, args []syntax.Word) {
 	}
 }
 
-// readGuard reads a guard block.
-func (l *loader) readGuard(block *syntax.Node) {
-	name := block.Args()[0]
-	g := Guard{Name: name.Text, StopTimeout: defaultStopTimeout, Pos: name.Pos}
-	l.plainName(name, "guard")
-	if slices.ContainsFunc(l.cfg.Guards, func(o Guard) bool { return o.Name == g.Name }) {
-		l.fail(name, "give each guard a name of its own", "guard %s is there twice", quote(g.Name))
-	}
-	l.fields(block, nil, []string{"start", "stop", "status"}, func(n *syntax.Node, w syntax.Word) {
-		switch n.Keyword() {
-		case "protects":
-			g.Protects = w.Text
-			l.claim(w)
-		case "systemd":
-			if g.Systemd = w.Text; !strings.Contains(g.Systemd, ".") {
-				g.Systemd += ".service"
-			}
-		case "start":
-			g.Start = l.guardCommand(n)
-		case "stop":
-			g.StopCmd = l.guardCommand(n)
-		case "status":
-			g.Status = l.guardCommand(n)
-		case "run_on":
-			if g.Always = w.Text == "always"; !g.Always && w.Text != "master" {
-				l.fail(w, "write master or always", "run_on %s is neither master nor always", quote(w.Text))
-			}
-		case "stop_timeout":
-			if t, ok := l.seconds(Error, "stop_timeout", w, 100*time.Millisecond, time.Hour, "it cannot be used"); ok {
-				g.StopTimeout = t
-			}
-		}
-	})
-	l.guardComplete(block, name, g)
-	l.cfg.Guards = append(l.cfg.Guards, g)
-}
-
-// guardComplete checks that a guard has what it needs.
-func (l *loader) guardComplete(block *syntax.Node, name syntax.Word, g Guard) {
-	has := func(keyword string) bool {
-		return slices.ContainsFunc(block.Children, func(n *syntax.Node) bool { return n.Keyword() == keyword })
-	}
-	if !has("protects") && !l.anyBad(block, "protects") {
-		l.fail(name, "write protects and the name of an instance or a sync group", "guard %s protects nothing", quote(g.Name))
-	}
-	commands := has("start") || has("stop") || has("status")
-	switch {
-	case has("systemd") && commands:
-		l.fail(name, "write one of the two", "guard %s has both a systemd unit and commands", quote(g.Name))
-	case !has("systemd") && !commands && !l.anyBad(block, "systemd", "start", "stop"):
-		l.fail(name, `write systemd UNIT, or start "..." and stop "..."`, "guard %s has no service", quote(g.Name))
-	case commands && !has("start") && !l.anyBad(block, "start"):
-		l.fail(name, `write start "..."`, "guard %s has no start command", quote(g.Name))
-	case commands && !has("stop") && !l.anyBad(block, "stop"):
-		l.fail(name, `write stop "..."`, "guard %s has no stop command", quote(g.Name))
-	}
-}
-
 // claim checks that an instance or a sync group of that name exists.
 func (l *loader) claim(w syntax.Word) {
 	var names []string
@@ -342,21 +282,6 @@ func (l *loader) claim(w syntax.Word) {
 		remedy = "write one of: " + strings.Join(names[:min(len(names), 8)], ", ")
 	}
 	l.fail(w, remedy, "there is no vrrp_instance and no vrrp_sync_group %s", quote(w.Text))
-}
-
-// guardCommand reads a command of a guard.
-func (l *loader) guardCommand(n *syntax.Node) Command {
-	c, more, ok := l.command(n)
-	if !ok {
-		return Command{}
-	}
-	if len(more) > 0 {
-		l.fail(more[0], fmt.Sprintf("put the whole command in double quotes: %s %s", n.Keyword(), quote(c.Text+" "+more[0].Text)), "%s takes one command", n.Keyword())
-	}
-	if err := l.opt.Program(c.Args[0]); err != nil {
-		l.warn(n.Args()[0], "write its full path; it must exist and be executable on the nodes", "%s %s: %v", n.Keyword(), c.Args[0], err)
-	}
-	return c
 }
 
 // fencingDefaults sets what holds without a fencing block.
@@ -387,6 +312,8 @@ func (l *loader) readFencing(block *syntax.Node) {
 			f.Reference = a.Unmap()
 		case "watchdog":
 			l.readWatchdog(f, n.Args())
+		case "gate":
+			l.readGate(f, w)
 		case "agent":
 			l.readAgent(f, n)
 		case "clear_after":
@@ -447,6 +374,31 @@ func (l *loader) readIsolation(f *Fencing, w syntax.Word) {
 		l.warn(w, "until then nothing is taken in isolation, as with hold", "on_isolation fence is not supported yet: no agent is run")
 	default:
 		l.fail(w, "write hold, claim or fence", "unknown on_isolation %s", quote(w.Text))
+	}
+}
+
+// readGate reads gate. Whether the mode allows to do without is for finishGate: the
+// cluster block may come later.
+func (l *loader) readGate(f *Fencing, w syntax.Word) {
+	l.gate = w
+	switch w.Text {
+	case "on", "true", "yes":
+		f.Gate = GateOn
+	case "lifetime":
+		f.Gate = GateLifetime
+	case "off", "false", "no":
+		f.Gate = GateOff
+	default:
+		l.fail(w, "write on, lifetime or off", "unknown gate %s", quote(w.Text))
+	}
+}
+
+// finishGate refuses to do without the gate where a holding ends by it. Where an address
+// stops at its deadline by nothing, the other node takes it while it is still answered for.
+func (l *loader) finishGate() {
+	if l.cfg.Fencing.Gate == GateOff && l.cfg.Permits() {
+		l.fail(l.gate, "write gate lifetime: then an address goes by its lifetime, up to 1.3 s late, and take-overs wait for that; "+
+			"or gate on, with nf_tables in the kernel", "gate off: nothing would silence an address of a daemon that is frozen or killed")
 	}
 }
 

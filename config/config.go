@@ -166,19 +166,6 @@ type Timing struct {
 	Pos               syntax.Pos
 }
 
-// Guard is a guarded service: one that may run only where its claim is held.
-type Guard struct {
-	Name        string
-	Protects    string // an instance or a sync group
-	Start       Command
-	StopCmd     Command
-	Status      Command
-	Systemd     string        // unit; "" : commands
-	Always      bool          // run_on always: stopped only by a fence
-	StopTimeout time.Duration // default 2 s
-	Pos         syntax.Pos
-}
-
 // Isolation is what a node in veto mode does when no path shows any peer.
 type Isolation uint8
 
@@ -189,9 +176,26 @@ const (
 	IsolationFence                      // take after a fence agent has confirmed
 )
 
+// Gate is what silences an address in time when nobody can take it off.
+type Gate uint8
+
+// The choices of gate.
+const (
+	GateOn       Gate = iota // nftables (default)
+	GateLifetime             // the address's lifetime alone, which is later
+	GateOff                  // nothing: refused where permission has a deadline
+)
+
+// Permits reports whether a node of this configuration holds by permission with a
+// deadline: in the modes lease and quorum.
+func (c *Config) Permits() bool {
+	return c.Cluster != nil && (c.Witness != nil || len(c.Cluster.Nodes)+len(c.Cluster.Witnesses) >= 3)
+}
+
 // Fencing is the fencing block.
 type Fencing struct {
 	OnIsolation Isolation
+	Gate        Gate
 	Reference   netip.Addr
 	Watchdog    Watchdog
 	ClearAfter  time.Duration // default 30 s; 0: manual

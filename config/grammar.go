@@ -131,7 +131,7 @@ func inKeepalived(section string, r row, effect string) string {
 // isCommand reports whether the value of the keyword is a command.
 func isCommand(keyword string) bool {
 	switch keyword {
-	case "script", "start", "stop", "status", "misc_path", "quorum_up", "quorum_down", "startup_script", "shutdown_script":
+	case "script", "start", "stop", "status", "health", "misc_path", "quorum_up", "quorum_down", "startup_script", "shutdown_script":
 		return true
 	}
 	return strings.HasPrefix(keyword, "notify") && !strings.HasPrefix(keyword, "notification") ||

@@ -121,6 +121,7 @@ type loader struct {
 	drafts  []*draft              // instances, as far as they are read
 	groups  []groupDraft          // sync groups, with the words to point at
 	fencing *syntax.Node          // the fencing block
+	gate    syntax.Word           // what its gate says
 
 	sync         *syncDraft // lvs_sync_daemon
 	serverGroups []serverGroup
@@ -141,6 +142,7 @@ func (l *loader) read(nodes []*syntax.Node) {
 	l.each(nodes, "guard", l.readGuard)
 	l.fencingDefaults()
 	l.each(nodes, "fencing", l.readFencing)
+	l.finishGate()
 }
 
 // readServers reads what virtual servers are made of.

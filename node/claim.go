@@ -313,6 +313,9 @@ func (n *Node) settleHeld(now time.Time, c *claim) {
 	if n.permits() && c.verdict.Until.After(c.armed) {
 		c.armed = c.verdict.Until
 		n.emit(ArmGate{Claim: c.cfg.Name, Until: c.armed})
+		if n.cfg.ByLifetime {
+			c.extend = now
+		}
 	}
 	if !now.Before(c.extend) {
 		c.extend = now.Add(extendEvery)

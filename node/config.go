@@ -21,6 +21,9 @@ type Config struct {
 	Reference   bool          // ModeVeto: an address must answer before a claim is taken in isolation
 	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
 	Watchdog    WatchdogMode
+	// ByLifetime says that nothing but an address's lifetime silences it when this node
+	// cannot, so that it is extended with each renewal; Timing has to fit.
+	ByLifetime bool
 	// Left says that this node left while the witness was silent: see leave.go.
 	Left bool
 	// Standby is what the operator said last, before the daemon was started.

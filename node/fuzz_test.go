@@ -115,7 +115,7 @@ func newChaos(data []byte) *chaos {
 // claims returns one or two claims with settings by the bits.
 func (c *chaos) claims(bits byte) []ClaimConfig {
 	claims := defaultConfig().Claims
-	claims[0].Guarded, claims[0].GuardedAlways = bits&1 != 0, bits&2 != 0
+	claims[0].Guarded, claims[0].GuardedAlways, claims[0].GuardTries = bits&1 != 0, bits&2 != 0, int(bits&3)
 	if bits&4 != 0 {
 		claims[0].Instances[0].Scripts = []Track{{Name: "check", Weight: 0}}
 	}

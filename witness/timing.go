@@ -42,6 +42,20 @@ func Auto(advertInterval time.Duration, downAdverts int) Timing {
 	return Timing{Renew: (hold / 4).Truncate(10 * time.Millisecond), Hold: hold, Wait: wait, Late: lateDefault}
 }
 
+// AutoByLifetime is Auto where an address's lifetime takes the place of the gate: a node
+// may serve for so much longer than it should, and what has to be waited for is longer
+// than VRRP's own patience by that. Lifetimes are whole seconds, so a holding lasts for
+// two of them at least.
+func AutoByLifetime(advertInterval time.Duration, downAdverts int, late time.Duration) Timing {
+	const shortest = 2200 * time.Millisecond
+	t := Auto(advertInterval, downAdverts)
+	t.Late = late
+	t.Hold = max(shortest, (t.Wait*100/(100+2*driftPercent) - late).Truncate(10*time.Millisecond))
+	t.Renew = (t.Hold / 4).Truncate(10 * time.Millisecond)
+	t.Wait = max(t.Wait, WaitFor(t.Hold, late))
+	return t
+}
+
 // WaitFor returns how long a candidate must see a record unchanged before its writer,
 // which serves hold after a renewal and may be late by late, has certainly stopped:
 // (R+X)(1+2 rho).

@@ -105,6 +105,22 @@ func TestTimingAutoIsAlwaysSafe(t *testing.T) {
 	}
 }
 
+func TestTimingByLifetime(t *testing.T) {
+	for _, c := range []struct {
+		interval time.Duration
+		want     string
+	}{
+		{time.Second, "550ms/2.2s/3.57s"},
+		{100 * ms, "550ms/2.2s/3.57s"},
+		{2 * time.Second, "1.14s/4.58s/6s"},
+	} {
+		got := witness.AutoByLifetime(c.interval, 3, 1300*ms)
+		if got.String() != c.want || got.Late != 1300*ms || got.Check() != nil {
+			t.Errorf("AutoByLifetime(%v) = %v, late %v, %v; want %s", c.interval, got, got.Late, got.Check(), c.want)
+		}
+	}
+}
+
 func TestWaitFor(t *testing.T) {
 	for _, c := range []struct{ hold, late, want time.Duration }{
 		{0, 0, 0}, {600 * ms, 100 * ms, 714 * ms}, {2840 * ms, 100 * ms, 2998800 * time.Microsecond}, {time.Hour, 0, 61*time.Minute + 12*time.Second},

@@ -112,9 +112,13 @@ func oneFile(c *cli.Context) (string, error) {
 // checkConfig prints every finding, then a line that sums them up.
 func checkConfig(c *cli.Context, file string, strict bool) error {
 	cfg, report := config.Load(file, config.Options{ConfigID: c.String("config-id")})
-	if !report.HasErrors() && cfg.Witness != nil {
+	if !report.HasErrors() && cfg.Permits() {
 		if _, err := daemon.Timing(cfg); err != nil {
-			report.Add(config.Finding{Pos: cfg.Witness.Timing.Pos, Severity: config.Error, Text: errors.Unwrap(err).Error()})
+			at := cfg.Cluster.Pos
+			if cfg.Witness != nil {
+				at = cfg.Witness.Timing.Pos
+			}
+			report.Add(config.Finding{Pos: at, Severity: config.Error, Text: errors.Unwrap(err).Error()})
 		}
 	}
 	if err := report.Render(c.App.Writer); err != nil {

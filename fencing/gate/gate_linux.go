@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -44,6 +45,7 @@ var slacks = [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 25
 // Addresses are IPv4 or IPv6 without a zone.
 type Gate struct {
 	layout *layout
+	log    *slog.Logger
 
 	// mu serialises transactions, so that memory and kernel change together; it is held
 	// during netlink calls on purpose. It guards all below.
@@ -51,20 +53,25 @@ type Gate struct {
 	vips  map[netip.Addr]bool
 	armed map[netip.Addr]time.Time // what the kernel was told, on the boot clock
 	sock  *socket                  // for changes of elements; nil: none is open
+	gen   generation
 }
 
 // Open creates the tables inet and arp of the given name in the network namespace of
 // the calling thread. VIPs that tables of this name guard already stay guarded, and
-// are shut. Call it in one process at a time.
-func Open(table string) (*Gate, error) {
+// are shut. Call it in one process at a time. The log gets what others do to the tables.
+func Open(table string, log *slog.Logger) (*Gate, error) {
 	if table == "" || len(table) > 64 || strings.Trim(table, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		return nil, fmt.Errorf("open gate %q: a table's name is 1 to 64 of a-z, 0-9 and _", table)
 	}
-	g := &Gate{layout: newLayout(table), vips: map[netip.Addr]bool{}, armed: map[netip.Addr]time.Time{}}
+	g := &Gate{layout: newLayout(table), log: log, vips: map[netip.Addr]bool{}, armed: map[netip.Addr]time.Time{}}
 	if err := g.inherit(); err != nil {
 		return nil, fmt.Errorf("open gate %s: read what is guarded: %w", table, err)
 	}
 	if err := g.rebuild(); err != nil {
+		return nil, fmt.Errorf("open gate %s: %w", table, err)
+	}
+	var err error
+	if g.gen, err = openGeneration(); err != nil {
 		return nil, fmt.Errorf("open gate %s: %w", table, err)
 	}
 	return g, nil
@@ -78,7 +85,7 @@ func (g *Gate) inherit() error {
 	}
 	defer c.close()
 	for _, p := range g.layout.pairs {
-		left, err := c.members(p.vips)
+		left, err := c.members(p)
 		if err != nil && !isNotThere(err) {
 			return err
 		}
@@ -162,7 +169,9 @@ func (g *Gate) Arm(until time.Time, addrs []netip.Addr) error {
 		}
 		lost, err := g.arm(left, until, addrs)
 		if lost {
-			err = g.rebuild()
+			if err = g.rebuild(); err == nil {
+				g.log.Warn("the gate was not in the kernel as it was made; it is back")
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("arm %s: %w", list(addrs), err)
@@ -250,6 +259,7 @@ func (g *Gate) Close() error {
 		return fmt.Errorf("close the gate: still guarded: %s", list(g.guarded()))
 	}
 	g.drop()
+	_ = g.gen.conn.Close() // nothing is to be saved from it
 	c, err := dial()
 	if err != nil {
 		return fmt.Errorf("close the gate: %w", err)
@@ -270,7 +280,9 @@ func (g *Gate) Close() error {
 func (g *Gate) commit(fill func(*socket) error) error {
 	err := g.transact(fill)
 	if isNotThere(err) {
-		return g.rebuild()
+		if err = g.rebuild(); err == nil {
+			g.log.Warn("the gate was not in the kernel as it was made; it is back")
+		}
 	}
 	return err
 }
@@ -292,8 +304,10 @@ func (g *Gate) transact(fill func(*socket) error) error {
 	}
 	if err != nil {
 		g.drop()
+		return err
 	}
-	return err
+	g.gen.own++
+	return nil
 }
 
 func (g *Gate) drop() {
@@ -346,8 +360,11 @@ func (g *Gate) replace(from time.Time) (answer time.Time, err error) {
 			return time.Time{}, err
 		}
 	}
-	err = c.flush()
-	return boottime.Now(), err
+	if err := c.flush(); err != nil {
+		return time.Time{}, err
+	}
+	g.gen.own++
+	return boottime.Now(), nil
 }
 
 // remove deletes elements whether or not they are there: it adds them first, which
@@ -385,6 +402,10 @@ func (g *Gate) guarded() []netip.Addr {
 func (g *Gate) Check() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.check()
+}
+
+func (g *Gate) check() error {
 	c, err := dial()
 	if err != nil {
 		return fmt.Errorf("check the gate: %w", err)
@@ -402,14 +423,14 @@ func (g *Gate) Check() error {
 		}
 	}
 	for _, p := range g.layout.pairs {
-		got, err := c.members(p.vips)
+		got, err := c.members(p)
 		if isNotThere(err) {
 			err = ErrGone
 		}
 		if err != nil {
 			return fmt.Errorf("check the gate: set %s: %w", p.vips.Name, err)
 		}
-		if want := g.ofFamily(p.v6); !slices.Equal(got, want) {
+		if want := g.ofKind(p.kind); !slices.Equal(got, want) {
 			return fmt.Errorf("check the gate: set %s has %s instead of %s: %w", p.vips.Name, list(got), list(want), ErrGone)
 		}
 	}
@@ -426,16 +447,16 @@ func (g *Gate) Check() error {
 	return nil
 }
 
-// ofFamily returns the guarded VIPs of one address family in order.
-func (g *Gate) ofFamily(v6 bool) []netip.Addr {
-	return slices.DeleteFunc(g.guarded(), func(a netip.Addr) bool { return a.Is6() != v6 })
+// ofKind returns the guarded VIPs of one kind in order.
+func (g *Gate) ofKind(k kind) []netip.Addr {
+	return slices.DeleteFunc(g.guarded(), func(a netip.Addr) bool { return kindOf(a) != k })
 }
 
 // plain returns the addresses sorted and each once, and refuses what no set can hold.
 func plain(addrs []netip.Addr) ([]netip.Addr, error) {
 	for _, a := range addrs {
-		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
-			return nil, fmt.Errorf("%q is not a plain IPv4 or IPv6 address", a)
+		if !a.IsValid() || a.Is4In6() || (a.Zone() != "") != (kindOf(a) == linkLocal) || len(a.Zone()) >= nameBytes {
+			return nil, fmt.Errorf("%q is not a plain IPv4 or IPv6 address, nor a link-local one with its interface", a)
 		}
 	}
 	return slices.Compact(slices.SortedFunc(slices.Values(addrs), netip.Addr.Compare)), nil

@@ -2,6 +2,8 @@ package gate
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,7 +14,7 @@ import (
 
 func open(t testing.TB) *Gate {
 	t.Helper()
-	g, err := Open("solovip_test")
+	g, err := Open("solovip_test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,14 +60,15 @@ func (l *link) wantSilence(kind string, deadline time.Time) {
 func TestVIPsFallSilentAtTheDeadline(t *testing.T) {
 	l := newLink(t)
 	g := open(t)
-	vips := []netip.Addr{vip, vip6}
+	vips := []netip.Addr{vip, vip6, vipLL}
 	check(t, g.Guard(vips))
 	check(t, g.Arm(boottime.Now().Add(500*time.Millisecond), vips))
-	l.hold(vip)
-	l.hold(vip6)
+	for _, a := range vips {
+		l.hold(a)
+	}
 	l.hold(vip2) // not guarded: the control
 	l.listen()
-	l.ask(vip, vip6, vip2)
+	l.ask(vip, vip6, vipLL, vip2)
 	l.talk(vip)
 	var deadline time.Time
 	for range 3 {
@@ -74,11 +77,36 @@ func TestVIPsFallSilentAtTheDeadline(t *testing.T) {
 		check(t, g.Arm(deadline, vips))
 	}
 	until(deadline.Add(500 * time.Millisecond))
-	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100", "udp 10.9.0.100", "nd fd09::100", "ping fd09::100"} {
+	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100", "udp 10.9.0.100", "nd fd09::100", "ping fd09::100", "nd fe80::100", "ping fe80::100"} {
 		l.wantSilence(kind, deadline)
 	}
 	l.waitFor("arp 10.9.0.101", deadline.Add(400*time.Millisecond))
 	l.waitFor("ping 10.9.0.101", deadline.Add(400*time.Millisecond))
+}
+
+// A link-local VIP is silenced on its own interface only: another claim may have the same
+// address elsewhere.
+func TestLinkLocalVIPsOfSeveralInterfaces(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	elsewhere := vipLL.WithZone("vlan7")
+	both := []netip.Addr{vipLL, elsewhere}
+	check(t, g.Guard(both))
+	check(t, g.Arm(boottime.Now().Add(time.Minute), []netip.Addr{elsewhere}))
+	l.hold(vipLL)
+	l.hold(vip2)
+	l.listen()
+	l.ask(vipLL, vip2)
+	l.waitFor("ping 10.9.0.101", boottime.Now().Add(50*time.Millisecond))
+	for _, kind := range []string{"nd fe80::100", "ping fe80::100"} {
+		if n := len(l.answers(kind)); n > 0 {
+			t.Errorf("%s: heard %d times, armed was the one of another interface", kind, n)
+		}
+	}
+	check(t, g.Arm(boottime.Now().Add(time.Minute), both))
+	l.waitFor("nd fe80::100", time.Time{})
+	l.waitFor("ping fe80::100", time.Time{})
+	check(t, g.Check())
 }
 
 // A deadline can be brought forward as well as moved back.
@@ -262,7 +290,8 @@ func TestArmRefuses(t *testing.T) {
 		{"wall time", time.Now().Add(time.Second), vip, false},
 		{"a VIP that is not guarded", boottime.Now().Add(time.Second), vip2, false},
 		{"no address", boottime.Now().Add(time.Second), netip.Addr{}, false},
-		{"an address with a zone", boottime.Now().Add(time.Second), netip.MustParseAddr("fe80::1%h0"), false},
+		{"an address with a zone that needs none", boottime.Now().Add(time.Second), netip.MustParseAddr("fd09::100%h0"), false},
+		{"a link-local address without its interface", boottime.Now().Add(time.Second), netip.MustParseAddr("fe80::1"), false},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -272,7 +301,7 @@ func TestArmRefuses(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"", "Solo", "a b", "x;y", strings.Repeat("a", 65)} {
-		if _, err := Open(name); err == nil {
+		if _, err := Open(name, nil); err == nil {
 			t.Errorf("Open(%q) is accepted", name)
 		}
 	}
@@ -283,6 +312,9 @@ func TestThousandsOfVIPs(t *testing.T) {
 	newLink(t)
 	g := open(t)
 	many := vipsFrom(2500)
+	for i := range byte(200) { // the same one on several interfaces
+		many = append(many, netip.AddrFrom16([16]byte{0xfe, 0x80, 15: 1}).WithZone(fmt.Sprintf("eth%d", i)))
+	}
 	many = append(many, many...)
 	check(t, g.Guard(many))
 	check(t, g.Arm(boottime.Now().Add(time.Minute), many))
@@ -302,7 +334,7 @@ func vipsFrom(n int) []netip.Addr {
 }
 
 func BenchmarkArm(b *testing.B) {
-	for name, n := range map[string]int{"1": 1, "100": 100, "1000": 1000} {
+	for name, n := range map[string]int{"1": 1, "100": 100, "500": 500} {
 		b.Run(name, func(b *testing.B) {
 			newLink(b)
 			g := open(b)

@@ -50,6 +50,7 @@ var (
 	holderAddr, clientAddr = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.9.0.2")
 	vip, vip2              = netip.MustParseAddr("10.9.0.100"), netip.MustParseAddr("10.9.0.101")
 	vip6                   = netip.MustParseAddr("fd09::100")
+	vipLL                  = netip.MustParseAddr("fe80::100%h0")
 )
 
 // newLink moves the calling goroutine for good onto a thread of its own.
@@ -108,7 +109,7 @@ func newLink(t testing.TB) *link {
 		}
 	}
 	// The client knows the way to the VIPs, so that a data packet does not depend on ARP.
-	for _, a := range []netip.Addr{vip, vip2, vip6} {
+	for _, a := range []netip.Addr{vip, vip2, vip6, vipLL} {
 		must(there.NeighSet(&netlink.Neigh{LinkIndex: l.index, State: netlink.NUD_PERMANENT,
 			IP: a.AsSlice(), HardwareAddr: l.mac[0]}))
 	}
@@ -261,7 +262,11 @@ func (l *link) ask(addrs ...netip.Addr) {
 			if a.Is6() {
 				network, msg = "ip6:ipv6-icmp", []byte{128, 0, 0, 0, 0, 1, 0, 0} // the kernel adds the checksum
 			}
-			ping, err := net.Dial(network, a.String())
+			there := a
+			if a.Zone() != "" {
+				there = a.WithZone("c0")
+			}
+			ping, err := net.Dial(network, there.String())
 			if err != nil {
 				l.t.Error(err)
 				return

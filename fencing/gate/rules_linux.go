@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"bytes"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -19,9 +21,11 @@ const (
 	ndSolicit, ndAdvertise   = 135, 136
 	arpRequest               = 1
 	ip4Bytes, ip6Bytes       = 4, 16
-	elementsPerMessage       = 1000 // an attribute holds 64 KiB, an element takes up to 44 bytes
+	nameBytes                = unix.IFNAMSIZ // of an interface
+	elementsPerMessage       = 1000          // an attribute holds 64 KiB, an element takes up to 60 bytes
 	setVIPs, setArmed        = "vips", "armed"
 	setVIPs6, setArmed6      = "vips6", "armed6"
+	setVIPsLL, setArmedLL    = "vips6_link", "armed6_link"
 	hookARPInput, hookARPOut = 0, 1 // NF_ARP_IN, NF_ARP_OUT
 )
 
@@ -29,10 +33,29 @@ const (
 // VIP as its translated source is seen as such.
 const afterNAT = 300
 
-// pair is the two sets of one table for one address family.
+// kind is what a set has for keys.
+type kind uint8
+
+const (
+	ip4       kind = iota // addresses
+	ip6                   // addresses, link-local ones left out
+	linkLocal             // interface and link-local IPv6 address: the same one may be on each link
+)
+
+func kindOf(a netip.Addr) kind {
+	switch {
+	case a.Is4():
+		return ip4
+	case a.IsLinkLocalUnicast():
+		return linkLocal
+	}
+	return ip6
+}
+
+// pair is the two sets of one table for one kind of keys.
 type pair struct {
 	vips, armed *nftables.Set
-	v6          bool
+	kind        kind
 }
 
 // chain is a base chain with its rules.
@@ -55,31 +78,44 @@ type layout struct {
 // resolve the VIP when somebody else holds it, and hears the new holder's
 // announcement. Neighbour discovery is treated alike: solicitations are dropped on the
 // way in and advertisements on the way out.
+//
+// What comes in is dropped before anything else of netfilter has a look (prerouting at
+// the raw priority): before conntrack, a translation of its destination (dstnat, -100),
+// IPVS (input, just before srcnat) and whatever a firewall does. Another table's accept
+// ends its own chain only, so it does not lead past here. What goes out is dropped in
+// output, and again in postrouting behind source translation (100): there also the
+// answers of containers and of IPVS's real servers (forward, 100) have the VIP as their
+// source.
 func newLayout(name string) *layout {
 	inet := &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	arp := &nftables.Table{Name: name, Family: nftables.TableFamilyARP}
-	v4 := newPair(inet, 1, setVIPs, setArmed, nftables.TypeIPAddr)
-	v6 := newPair(inet, 3, setVIPs6, setArmed6, nftables.TypeIP6Addr)
-	a4 := newPair(arp, 5, setVIPs, setArmed, nftables.TypeIPAddr)
+	v4 := newPair(inet, 1, setVIPs, setArmed, ip4)
+	v6 := newPair(inet, 3, setVIPs6, setArmed6, ip6)
+	ll := newPair(inet, 5, setVIPsLL, setArmedLL, linkLocal)
+	a4 := newPair(arp, 7, setVIPs, setArmed, ip4)
 
-	saddr4 := drop(v4, isFamily(unix.NFPROTO_IPV4), network(ip4Source, ip4Bytes))
-	saddr6 := drop(v6, isFamily(unix.NFPROTO_IPV6), network(ip6Source, ip6Bytes))
+	const in, out = expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
+	sources := [][]expr.Any{
+		drop(v4, isFamily(unix.NFPROTO_IPV4), network(ip4Source, ip4Bytes)),
+		drop(v6, isFamily(unix.NFPROTO_IPV6), network(ip6Source, ip6Bytes)),
+		drop(ll, isFamily(unix.NFPROTO_IPV6), on(out, network(ip6Source, ip6Bytes))...),
+	}
 	return &layout{
 		tables: []*nftables.Table{inet, arp},
-		pairs:  []pair{v4, v6, a4},
+		pairs:  []pair{v4, v6, ll, a4},
 		chains: []chain{
 			{baseChain(inet, "prerouting", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw), [][]expr.Any{
 				drop(v4, isFamily(unix.NFPROTO_IPV4), network(ip4Dest, ip4Bytes)),
 				drop(v6, isFamily(unix.NFPROTO_IPV6), network(ip6Dest, ip6Bytes)),
+				drop(ll, isFamily(unix.NFPROTO_IPV6), on(in, network(ip6Dest, ip6Bytes))...),
 				drop(v6, isND(ndSolicit), transport(ndTarget, ip6Bytes)),
+				drop(ll, isND(ndSolicit), on(in, transport(ndTarget, ip6Bytes))...),
 			}},
-			{baseChain(inet, "output", nftables.ChainHookOutput, *nftables.ChainPriorityRaw), [][]expr.Any{
-				saddr4, saddr6,
+			{baseChain(inet, "output", nftables.ChainHookOutput, *nftables.ChainPriorityRaw), append(slices.Clone(sources),
 				drop(v6, isND(ndAdvertise), transport(ndTarget, ip6Bytes)),
-			}},
-			{baseChain(inet, "postrouting", nftables.ChainHookPostrouting, afterNAT), [][]expr.Any{
-				saddr4, saddr6,
-			}},
+				drop(ll, isND(ndAdvertise), on(out, transport(ndTarget, ip6Bytes))...),
+			)},
+			{baseChain(inet, "postrouting", nftables.ChainHookPostrouting, afterNAT), sources},
 			{baseChain(arp, "input", nftables.ChainHookRef(hookARPInput), 0), [][]expr.Any{
 				drop(a4, isRequestNotFrom(a4.vips), network(arpTarget, ip4Bytes)),
 			}},
@@ -91,11 +127,15 @@ func newLayout(name string) *layout {
 }
 
 // newPair describes two sets. The ids tell the sets of one transaction apart.
-func newPair(t *nftables.Table, id uint32, vips, armed string, typ nftables.SetDatatype) pair {
+func newPair(t *nftables.Table, id uint32, vips, armed string, k kind) pair {
+	typ := map[kind]nftables.SetDatatype{
+		ip4: nftables.TypeIPAddr, ip6: nftables.TypeIP6Addr,
+		linkLocal: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIP6Addr),
+	}[k]
 	return pair{
-		vips:  &nftables.Set{Table: t, ID: id, Name: vips, KeyType: typ},
-		armed: &nftables.Set{Table: t, ID: id + 1, Name: armed, KeyType: typ, HasTimeout: true},
-		v6:    typ.Bytes == ip6Bytes,
+		vips:  &nftables.Set{Table: t, ID: id, Name: vips, KeyType: typ, Concatenation: k == linkLocal},
+		armed: &nftables.Set{Table: t, ID: id + 1, Name: armed, KeyType: typ, Concatenation: k == linkLocal, HasTimeout: true},
+		kind:  k,
 	}
 }
 
@@ -105,14 +145,21 @@ func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook, prio nf
 		Type: nftables.ChainTypeFilter, Policy: &accept}
 }
 
-// drop is the rule: match, load the address, in vips, not in armed, drop.
-func drop(p pair, match []expr.Any, load *expr.Payload) []expr.Any {
+// drop is the rule: match, load the key, in vips, not in armed, drop.
+func drop(p pair, match []expr.Any, load ...expr.Any) []expr.Any {
 	var rule []expr.Any
 	rule = append(rule, match...)
-	return append(rule, load,
+	rule = append(rule, load...)
+	return append(rule,
 		&expr.Lookup{SourceRegister: 1, SetName: p.vips.Name, SetID: p.vips.ID},
 		&expr.Lookup{SourceRegister: 1, SetName: p.armed.Name, SetID: p.armed.ID, Invert: true},
 		&expr.Verdict{Kind: expr.VerdictDrop})
+}
+
+// on loads the interface's name and, behind it, the address: the key of the kind linkLocal.
+func on(iface expr.MetaKey, addr *expr.Payload) []expr.Any {
+	addr.DestRegister = 2 // 16 bytes behind register 1
+	return []expr.Any{&expr.Meta{Key: iface, Register: 1}, addr}
 }
 
 func network(offset, length uint32) *expr.Payload {
@@ -171,19 +218,41 @@ func (l *layout) install(c *nftables.Conn) error {
 	return nil
 }
 
-// elements returns those of addrs that are of the pair's family, in portions that fit
+// elements returns those of addrs that are of the pair's kind, in portions that fit
 // into one message. A timeout of zero is none.
 func (p pair) elements(addrs []netip.Addr, timeout time.Duration) [][]nftables.SetElement {
 	var all [][]nftables.SetElement
 	for _, a := range addrs {
-		if a.Is6() != p.v6 {
+		if kindOf(a) != p.kind {
 			continue
 		}
 		if len(all) == 0 || len(all[len(all)-1]) == elementsPerMessage {
 			all = append(all, nil)
 		}
 		last := &all[len(all)-1]
-		*last = append(*last, nftables.SetElement{Key: a.AsSlice(), Timeout: timeout})
+		*last = append(*last, nftables.SetElement{Key: p.kind.key(a), Timeout: timeout})
 	}
 	return all
+}
+
+// key is the element of an address.
+func (k kind) key(a netip.Addr) []byte {
+	if k != linkLocal {
+		return a.AsSlice()
+	}
+	key := make([]byte, nameBytes, nameBytes+ip6Bytes)
+	copy(key, a.Zone())
+	return append(key, a.AsSlice()...)
+}
+
+// addr is the address of an element; false for what is no key of the kind.
+func (k kind) addr(key []byte) (netip.Addr, bool) {
+	if k != linkLocal {
+		return netip.AddrFromSlice(key)
+	}
+	if len(key) != nameBytes+ip6Bytes {
+		return netip.Addr{}, false
+	}
+	a, ok := netip.AddrFromSlice(key[nameBytes:])
+	return a.WithZone(string(bytes.TrimRight(key[:nameBytes], "\x00"))), ok
 }

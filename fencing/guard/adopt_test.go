@@ -195,7 +195,7 @@ func TestAStartThatIsNotCommittedHasNoEffect(t *testing.T) {
 	defer log.close()
 	follow := func(r *os.File) { log.follow(r, "start", 0) }
 	var pid int
-	_, err := startGated(sh("touch %s", p.path("effect")).Args, os.Environ(), follow, func(p int) error {
+	_, err := startGated(sh("touch %s", p.path("effect")).Args, os.Environ(), new(cgroup), follow, func(p int) error {
 		pid = p
 		return context.Canceled
 	})

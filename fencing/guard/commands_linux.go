@@ -38,8 +38,9 @@ type commands struct {
 	mu      sync.Mutex
 	rec     *record // nil: nothing was started that was not shown to be stopped
 	fam     *family // of rec
+	filed   *family // of the process that the pid file names, or has named; nil: none
 	child   *child  // of rec, when this process started it
-	watched bool    // somebody waits for the end of rec's process
+	looked  bool    // somebody waits for the end of rec's process
 	ending  bool    // a stop or kill is under way: an end is no news
 	stopped bool    // the last thing that happened was a stop that worked
 	closing chan struct{}
@@ -57,7 +58,10 @@ func newCommands(cfg Config, file string, rec *record) *commands {
 
 // remember sets the record. The caller holds mu, or is alone.
 func (c *commands) remember(rec *record) {
-	c.rec, c.fam = rec, &family{leader: rec.PID, ticks: rec.Ticks, mark: rec.Mark, known: map[int]uint64{}}
+	c.rec, c.fam = rec, &family{leader: rec.PID, ticks: rec.Ticks, mark: rec.Mark, group: rec.Cgroup, known: map[int]uint64{}}
+	if rec.MainPID != 0 {
+		c.filed = &family{leader: rec.MainPID, ticks: rec.MainTicks, known: map[int]uint64{}}
+	}
 }
 
 func (c *commands) close() {
@@ -82,9 +86,9 @@ func environment(rec *record) []string {
 	return append(append(os.Environ(), rec.Env...), "SOLOVIP_GUARD="+rec.Name, markName+"="+rec.Mark)
 }
 
-// follow returns where the output of a command goes. That of the status command is for
+// output returns where the output of a command goes. That of the status command is for
 // debugging: it runs often.
-func (c *commands) follow(what string) func(*os.File) {
+func (c *commands) output(what string) func(*os.File) {
 	level := slog.LevelInfo
 	if what == "status" {
 		level = slog.LevelDebug
@@ -96,11 +100,45 @@ func (c *commands) follow(what string) func(*os.File) {
 func (c *commands) look() (members, doubtful []process, at phase, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rec == nil {
-		return nil, nil, "", nil
+	if err := c.follow(); err != nil {
+		return nil, nil, "", err
 	}
-	members, doubtful, err = c.fam.look()
-	return members, doubtful, c.rec.Phase, err
+	for _, f := range c.families() {
+		more, unsure, err := f.look()
+		if err != nil {
+			return nil, nil, "", err
+		}
+		members, doubtful = append(members, more...), append(doubtful, unsure...)
+	}
+	if c.rec != nil {
+		at = c.rec.Phase
+	}
+	return members, doubtful, at, nil
+}
+
+// families returns the one of the start command, and that of the pid file. The caller
+// holds mu.
+func (c *commands) families() []*family {
+	var all []*family
+	for _, f := range []*family{c.fam, c.filed} {
+		if f != nil {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// contained reports whether all of the service is in its control group.
+func (c *commands) contained() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec != nil && c.rec.Contained
+}
+
+func (c *commands) watched() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec != nil && c.rec.Phase == phaseForeground
 }
 
 func (c *commands) state(ctx context.Context) (State, error) {
@@ -116,7 +154,7 @@ func (c *commands) state(ctx context.Context) (State, error) {
 		return c.status(ctx)
 	case at == phaseEscaped:
 		return Unknown, fmt.Errorf("%w; see that nothing of it runs, and remove %s", errEscaped, c.file)
-	case !c.cfg.Stop.isSet(), at == phaseForeground, at == "" && c.wasStopped():
+	case !c.cfg.Stop.isSet(), c.cfg.PIDFile != "", c.contained(), at == phaseForeground, at == "" && c.wasStopped():
 		return Stopped, nil // its processes were all there was
 	}
 	return Unknown, errNoStatus
@@ -130,7 +168,7 @@ func (c *commands) wasStopped() bool {
 
 // status runs the status command.
 func (c *commands) status(ctx context.Context) (State, error) {
-	err := run(ctx, c.cfg.Status.Args, c.env(), c.follow("status"))
+	err := run(ctx, c.cfg.Status.Args, c.env(), c.output("status"))
 	code, ok := exitCode(err)
 	switch {
 	case !ok:
@@ -189,7 +227,13 @@ func (c *commands) take(rec *record) error {
 // an error it has had none.
 func (c *commands) spawn(rec *record) error {
 	rec.Mark, rec.Phase = rand.Text(), phaseStarting
-	ch, err := startGated(c.cfg.Start.Args, environment(rec), c.follow("start"), func(pid int) error {
+	if !c.cfg.noCgroup {
+		var err error
+		if rec.Cgroup, err = newCgroup(rec.Name, rec.Mark); err != nil {
+			c.cfg.Logger.Debug("guarded service without a control group of its own", "why", err)
+		}
+	}
+	ch, err := startGated(c.cfg.Start.Args, environment(rec), &rec.Cgroup, c.output("start"), func(pid int) error {
 		p, err := stat(pid)
 		if err != nil {
 			return err
@@ -198,12 +242,16 @@ func (c *commands) spawn(rec *record) error {
 		return rec.save(c.file)
 	})
 	if err != nil {
+		if rec.Cgroup != "" {
+			c.wg.Go(rec.Cgroup.remove)
+		}
 		return errors.Join(fmt.Errorf("start command: %w", err), forget(c.file))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.filed = nil
 	c.remember(rec)
-	c.child, c.watched, c.stopped = ch, false, false
+	c.child, c.looked, c.stopped = ch, false, false
 	return nil
 }
 
@@ -213,10 +261,8 @@ func (c *commands) awaitUp(ctx context.Context) error {
 	defer settled.Stop()
 	done := c.child.done
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		if c.cfg.Status.isSet() {
-			if s, _ := c.status(ctx); s == Running {
-				return c.up()
-			}
+		if c.tells(ctx) {
+			return c.up()
 		}
 		next := time.NewTimer(pause)
 		select {
@@ -224,12 +270,12 @@ func (c *commands) awaitUp(ctx context.Context) error {
 			if c.child.err != nil {
 				return fmt.Errorf("start command: %w", c.child.err)
 			}
-			if !c.cfg.Status.isSet() {
+			if !c.tellable() {
 				return c.wentToBackground(ctx)
 			}
-			done = nil // it has exited with 0; the status command decides
+			done = nil // it has exited with 0; the status command or the pid file decides
 		case <-settled.C:
-			if !c.cfg.Status.isSet() {
+			if !c.tellable() {
 				return c.up()
 			}
 		case <-ctx.Done():
@@ -238,6 +284,24 @@ func (c *commands) awaitUp(ctx context.Context) error {
 		}
 		next.Stop()
 	}
+}
+
+// tellable reports whether something says when the service is up: its status command, or
+// its pid file.
+func (c *commands) tellable() bool { return c.cfg.Status.isSet() || c.cfg.PIDFile != "" }
+
+// tells reports whether that says so now.
+func (c *commands) tells(ctx context.Context) bool {
+	if c.cfg.Status.isSet() {
+		s, _ := c.status(ctx)
+		return s == Running
+	}
+	if c.cfg.PIDFile == "" {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.follow() == nil && c.filed != nil
 }
 
 // up notes that the service runs, in the foreground if the start command is still there.
@@ -277,6 +341,15 @@ func (c *commands) enter(p phase) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rec.Phase = p
+	if c.filed != nil {
+		c.rec.MainPID, c.rec.MainTicks = c.filed.leader, c.filed.ticks
+	}
+	if p == phaseBackground {
+		// What was not put there by the start command, but by an init system that it has
+		// asked, is not in its group.
+		in, err := c.fam.grouped()
+		c.rec.Contained = err == nil && len(in) > 0
+	}
 	return c.rec.save(c.file)
 }
 
@@ -297,7 +370,7 @@ func (c *commands) watch(ch *child) {
 func (c *commands) watchAdopted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rec == nil || c.rec.Phase != phaseForeground || c.child != nil || c.watched {
+	if c.rec == nil || c.rec.Phase != phaseForeground || c.child != nil || c.looked {
 		return
 	}
 	fd, err := unix.PidfdOpen(c.rec.PID, unix.PIDFD_NONBLOCK)
@@ -305,7 +378,7 @@ func (c *commands) watchAdopted() {
 		return // it has just ended: the next look will tell
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
-	c.watched = true
+	c.looked = true
 	rec := c.rec
 	ended := make(chan struct{})
 	c.wg.Go(func() {

@@ -19,8 +19,9 @@ type child struct {
 	err  error         // nil: exit 0
 }
 
-// startProcess starts a program; follow gets the end to read its output from.
-func startProcess(cmd *exec.Cmd, follow func(*os.File)) (*child, error) {
+// startProcess starts a program, in a control group unless that is empty; follow gets
+// the end to read its output from.
+func startProcess(cmd *exec.Cmd, group cgroup, follow func(*os.File)) (*child, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -29,6 +30,15 @@ func startProcess(cmd *exec.Cmd, follow func(*os.File)) (*child, error) {
 	// for it to close would be to wait for the service.
 	cmd.Stdout, cmd.Stderr, cmd.Dir = w, w, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if group != "" {
+		dir, err := os.Open(string(group))
+		if err != nil {
+			_, _ = r.Close(), w.Close()
+			return nil, err
+		}
+		defer dir.Close()
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	}
 	err = cmd.Start()
 	_ = w.Close()
 	if err != nil {
@@ -50,7 +60,10 @@ const gateScript = `IFS= read -r go <&3 && exec "$@" 3<&-`
 
 // startGated starts a program that takes effect only after commit has returned nil,
 // under the process id that commit is given.
-func startGated(args, env []string, follow func(*os.File), commit func(pid int) error) (*child, error) {
+//
+// It starts in the control group; where that is refused, group becomes empty and it
+// starts without.
+func startGated(args, env []string, group *cgroup, follow func(*os.File), commit func(pid int) error) (*child, error) {
 	if _, err := exec.LookPath(args[0]); err != nil {
 		return nil, err
 	}
@@ -59,10 +72,18 @@ func startGated(args, env []string, follow func(*os.File), commit func(pid int) 
 		return nil, err
 	}
 	defer w.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", gateScript, "guard"}, args...)...)
-	cmd.Env = env
-	cmd.ExtraFiles = []*os.File{r}
-	c, err := startProcess(cmd, follow)
+	program := func() *exec.Cmd {
+		cmd := exec.Command("/bin/sh", append([]string{"-c", gateScript, "guard"}, args...)...)
+		cmd.Env = env
+		cmd.ExtraFiles = []*os.File{r}
+		return cmd
+	}
+	c, err := startProcess(program(), *group, follow)
+	if err != nil && *group != "" {
+		group.remove()
+		*group = ""
+		c, err = startProcess(program(), "", follow)
+	}
 	_ = r.Close()
 	if err != nil {
 		return nil, err
@@ -82,7 +103,7 @@ func run(ctx context.Context, args, env []string, follow func(*os.File)) error {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = env
-	c, err := startProcess(cmd, follow)
+	c, err := startProcess(cmd, "", follow)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,12 +37,17 @@ type family struct {
 	ticks  uint64 // start of the leader
 	mark   string
 	known  map[int]uint64 // members seen, by process id: their start
+	group  cgroup         // its members are members too
 }
 
 // look returns the living members, and those that may be members.
 func (f *family) look() (members, doubtful []process, err error) {
 	if f.leader <= 1 {
 		return nil, nil, nil // we have started nothing; to a signal these numbers are not a process's
+	}
+	grouped, err := f.grouped()
+	if err != nil {
+		return nil, nil, err
 	}
 	all, err := processes()
 	if err != nil {
@@ -51,9 +57,9 @@ func (f *family) look() (members, doubtful []process, err error) {
 	certain := false
 	for _, p := range all {
 		if p.pid == f.leader && p.ticks != f.ticks {
-			return nil, nil, nil // the number is another's now, so the session has ended
+			return grouped, nil, nil // the number is another's now, so the session has ended
 		}
-		if p.session != f.leader {
+		if p.session != f.leader && p.pid != f.leader {
 			continue
 		}
 		if !p.dead {
@@ -62,13 +68,40 @@ func (f *family) look() (members, doubtful []process, err error) {
 		// A zombie holds the number, too.
 		certain = certain || p.pid == f.leader || f.known[p.pid] == p.ticks || hasMark(p.pid, f.mark)
 	}
-	if !certain {
-		return nil, alive, nil
+	if !certain && len(alive) > 0 {
+		return grouped, alive, nil
 	}
 	for _, p := range alive {
 		f.known[p.pid] = p.ticks
 	}
+	for _, p := range grouped {
+		if !slices.ContainsFunc(alive, func(o process) bool { return o.pid == p.pid }) {
+			alive = append(alive, p)
+		}
+	}
 	return alive, nil, nil
+}
+
+// grouped returns the living processes of the control group.
+func (f *family) grouped() ([]process, error) {
+	pids, err := f.group.pids()
+	if err != nil {
+		return nil, fmt.Errorf("look into the control group: %w", err)
+	}
+	var alive []process
+	for _, pid := range pids {
+		p, err := stat(pid)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !p.dead {
+			alive = append(alive, p)
+		}
+	}
+	return alive, nil
 }
 
 // kill sends SIGKILL until no member lives, for killLimit at the most.
@@ -82,6 +115,7 @@ func (f *family) kill() error {
 		if time.Now().After(end) {
 			return fmt.Errorf("process %d is still there %v after SIGKILL", members[0].pid, killLimit)
 		}
+		f.group.kill()
 		f.signal(members, unix.SIGKILL)
 		wait(context.Background(), pause)
 	}

@@ -47,6 +47,19 @@ type Config struct {
 	// A service by commands has a Start; Stop and Status may be left out.
 	Start, Stop, Status Command
 
+	// PIDFile names the file into which a service by commands writes its main process.
+	// It then needs neither Stop nor Status. Empty: it has none.
+	PIDFile string
+
+	// Health says whether a service that runs is well, by its exit status; empty: it is.
+	// It is asked each HealthInterval (default 1 s), and counts as failed when it has no
+	// answer within HealthTimeout (default: HealthInterval). HealthFall failures in a row
+	// (default 2) make the service ill.
+	Health         Command
+	HealthInterval time.Duration
+	HealthTimeout  time.Duration
+	HealthFall     int
+
 	// Systemd is the unit instead of commands. Units opens the connection to systemd,
 	// anew for each operation; go-systemd's dbus.NewWithContext returns what is needed.
 	Systemd string
@@ -65,6 +78,8 @@ type Config struct {
 	// Exited is called when a service in the foreground has ended by itself, from a
 	// goroutine of the guard. It must not block or call the guard. It may be nil.
 	Exited func(error)
+
+	noCgroup bool // for tests of what happens where there is none
 }
 
 // Bounds of what is not configured.
@@ -72,6 +87,9 @@ const (
 	defaultStop  = 2 * time.Second
 	defaultStart = 10 * time.Second
 	killLimit    = time.Second // from SIGKILL until the processes must be gone
+
+	defaultHealth = time.Second
+	defaultFall   = 2
 )
 
 // driver is one way to run a service. All methods are called one at a time, except
@@ -81,6 +99,8 @@ type driver interface {
 	stop(ctx context.Context) error
 	kill(ctx context.Context) error
 	state(ctx context.Context) (State, error)
+	env() []string // of a command about it
+	watched() bool // Exited tells of its end
 	close()
 }
 
@@ -98,7 +118,9 @@ const (
 // Start short, and a Kill both.
 type Guard struct {
 	name   string
+	cfg    Config
 	driver driver
+	out    *output // of the health command
 
 	turn chan struct{} // holds one token: whoever has it operates the driver
 
@@ -122,7 +144,7 @@ func New(cfg Config) (*Guard, error) {
 	if rec != nil && rec.Systemd != cfg.Systemd {
 		return nil, fmt.Errorf("guard %s: it runs by other means than the configuration says: adopt it and stop it first", cfg.Name)
 	}
-	g := &Guard{name: cfg.Name, turn: make(chan struct{}, 1)}
+	g := &Guard{name: cfg.Name, cfg: cfg, out: newOutput(cfg.Logger), turn: make(chan struct{}, 1)}
 	g.turn <- struct{}{}
 	if cfg.Systemd != "" {
 		g.driver = &unit{cfg: cfg, file: file}
@@ -141,15 +163,18 @@ func (c *Config) complete() error {
 		return errors.New("it has no directory for its run file")
 	case c.Systemd == "" && !c.Start.isSet():
 		return errors.New("it needs a start command or a systemd unit")
-	case c.Systemd != "" && (c.Start.isSet() || c.Stop.isSet() || c.Status.isSet()):
+	case c.Systemd != "" && (c.Start.isSet() || c.Stop.isSet() || c.Status.isSet() || c.PIDFile != ""):
 		return errors.New("it has both a systemd unit and commands: choose one")
 	case c.Systemd != "" && c.Units == nil:
 		return errors.New("it has a systemd unit, and there is no connection to systemd")
-	case c.StopTimeout < 0 || c.StartTimeout < 0:
+	case c.StopTimeout < 0 || c.StartTimeout < 0 || c.HealthInterval < 0 || c.HealthTimeout < 0:
 		return errors.New("a timeout is negative")
 	}
 	c.StopTimeout = cmp.Or(c.StopTimeout, defaultStop)
 	c.StartTimeout = cmp.Or(c.StartTimeout, defaultStart)
+	c.HealthInterval = cmp.Or(c.HealthInterval, defaultHealth)
+	c.HealthTimeout = cmp.Or(c.HealthTimeout, c.HealthInterval)
+	c.HealthFall = cmp.Or(c.HealthFall, defaultFall)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -162,7 +187,8 @@ func (g *Guard) Name() string { return g.name }
 
 // Start starts the service and returns when it is up: when the status command or
 // systemd says so, or without a status command when the start command has exited with
-// 0 or has stayed for a moment. A service that runs already is left alone. env is added
+// 0 or has stayed for a moment; and when the health command, if there is one, says that
+// it is well. A service that runs already is left alone. env is added
 // to the environment of this start, and of the stop and status commands from then on.
 //
 // After an error nothing of the service is left running as far as can be shown; what
@@ -176,6 +202,9 @@ func (g *Guard) Start(ctx context.Context, env []string) error {
 	defer done()
 	if err := g.driver.start(ctx, env); err != nil {
 		return fmt.Errorf("start guard %s: %w", g.name, err)
+	}
+	if err := g.awaitHealth(ctx); err != nil {
+		return errors.Join(fmt.Errorf("start guard %s: %w", g.name, err), g.driver.kill(context.WithoutCancel(ctx)))
 	}
 	return nil
 }
@@ -215,7 +244,10 @@ func (g *Guard) Running(ctx context.Context) (State, error) {
 
 // Close ends the goroutines of the guard. The service is left as it is; one that still
 // writes to its standard output finds nobody there.
-func (g *Guard) Close() { g.driver.close() }
+func (g *Guard) Close() {
+	g.driver.close()
+	g.out.close()
+}
 
 // begin waits for the turn and returns the context of the operation, whose patience an
 // operation of a higher rank can end. Only a start gives up waiting: the others must be

@@ -33,12 +33,18 @@ type record struct {
 	Status      []string      `json:"status,omitempty"`
 	Env         []string      `json:"env,omitempty"`
 	StopTimeout time.Duration `json:"stop_timeout_ns"`
+	PIDFile     string        `json:"pid_file,omitempty"`
 
 	Boot  string `json:"boot"`            // the boot the process belongs to
 	PID   int    `json:"pid,omitempty"`   // of the start command, which leads a session
 	Ticks uint64 `json:"ticks,omitempty"` // its start, in clock ticks since the boot
 	Mark  string `json:"mark,omitempty"`  // in the environment of what it started
 	Phase phase  `json:"phase,omitempty"`
+
+	Cgroup    cgroup `json:"cgroup,omitempty"`    // what was started is in there
+	Contained bool   `json:"contained,omitempty"` // and all of the service is
+	MainPID   int    `json:"main_pid,omitempty"`  // what the pid file named when it was up
+	MainTicks uint64 `json:"main_ticks,omitempty"`
 }
 
 const (
@@ -59,7 +65,7 @@ func newRecord(cfg Config, env []string) (*record, error) {
 	}
 	return &record{Name: cfg.Name, Systemd: cfg.Systemd, Start: cfg.Start.Args, Stop: cfg.Stop.Args,
 		Status: cfg.Status.Args, Env: append(append([]string{}, cfg.Env...), env...),
-		StopTimeout: cfg.StopTimeout, Boot: boot}, nil
+		StopTimeout: cfg.StopTimeout, PIDFile: cfg.PIDFile, Boot: boot}, nil
 }
 
 func bootID() (string, error) {
@@ -134,7 +140,7 @@ func Adopt(runDir string, units func(context.Context) (Units, error), log *slog.
 		if err == nil {
 			g, err = New(Config{Name: rec.Name, Systemd: rec.Systemd, Units: units,
 				Start: Command{rec.Start}, Stop: Command{rec.Stop}, Status: Command{rec.Status},
-				Env: rec.Env, StopTimeout: rec.StopTimeout, RunDir: runDir, Logger: log})
+				Env: rec.Env, StopTimeout: rec.StopTimeout, PIDFile: rec.PIDFile, RunDir: runDir, Logger: log})
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("adopt a guard: %w", err))

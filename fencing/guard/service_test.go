@@ -28,6 +28,8 @@ type place struct {
 	t    testing.TB
 	dir  string
 	said *lines
+
+	cgroups bool // as where this process may make control groups
 }
 
 func newPlace(t testing.TB) *place {
@@ -39,7 +41,7 @@ func (p *place) path(name string) string { return filepath.Join(p.dir, name) }
 // guard makes a guard with short timeouts, whose service is killed when the test ends.
 func (p *place) guard(cfg Config) *Guard {
 	p.t.Helper()
-	cfg.Name, cfg.RunDir = "web", p.dir
+	cfg.Name, cfg.RunDir, cfg.noCgroup = "web", p.dir, !p.cgroups
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = 500 * time.Millisecond
 	}

@@ -44,6 +44,11 @@ func (c *commands) ask(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.filed != nil && !c.cfg.Stop.isSet() {
+		// The main process sees to the others.
+		signalOne(process{pid: c.filed.leader, ticks: c.filed.ticks}, unix.SIGTERM)
+		return stopErr
+	}
 	if c.rec != nil {
 		if members, _, err := c.fam.look(); err == nil {
 			c.fam.signal(members, unix.SIGTERM)
@@ -55,7 +60,7 @@ func (c *commands) ask(ctx context.Context) error {
 // runStop runs the stop command. It fails for many services when there is nothing to
 // stop; so when there is no run file, its exit status says nothing.
 func (c *commands) runStop(ctx context.Context) error {
-	err := run(ctx, c.cfg.Stop.Args, c.env(), c.follow("stop"))
+	err := run(ctx, c.cfg.Stop.Args, c.env(), c.output("stop"))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if code, ok := exitCode(err); ok && !cannotRun(code) && c.rec == nil {
@@ -116,10 +121,11 @@ func (c *commands) gone(ctx context.Context) bool {
 func (c *commands) killFamily() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rec == nil {
-		return nil
+	errs := []error{c.follow()}
+	for _, f := range c.families() {
+		errs = append(errs, f.kill())
 	}
-	return c.fam.kill()
+	return errors.Join(errs...)
 }
 
 func (c *commands) setEnding(v bool) {
@@ -149,7 +155,10 @@ func (c *commands) verify(stopErr, killErr error) error {
 func (c *commands) finish() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rec, c.fam, c.child, c.watched = nil, nil, nil, false
+	if c.rec != nil && c.rec.Cgroup != "" {
+		c.wg.Go(c.rec.Cgroup.remove) // which may have to wait
+	}
+	c.rec, c.fam, c.filed, c.child, c.looked = nil, nil, nil, nil, false
 	c.stopped = true
 	return forget(c.file)
 }

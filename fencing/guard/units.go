@@ -30,6 +30,11 @@ type unit struct {
 
 func (u *unit) close() {}
 
+func (u *unit) env() []string { return environment(&record{Name: u.cfg.Name, Env: u.cfg.Env}) }
+
+// watched is false: a unit's end is found by looking at its state.
+func (u *unit) watched() bool { return false }
+
 func (u *unit) state(ctx context.Context) (State, error) {
 	var s State
 	err := u.with(ctx, func(c Units) (err error) {

@@ -17,6 +17,23 @@ func Now() time.Time {
 	return At(time.Duration(ts.Nano()))
 }
 
+// Suspended returns for how long the machine has been suspended since it was booted: by
+// so much this clock is ahead of CLOCK_MONOTONIC, by which the kernel's own timeouts run.
+// It is exact to about a millisecond, unless the calling thread gets no processor.
+func Suspended() time.Duration {
+	const tries = 3
+	for i := 0; ; i++ {
+		before := Now()
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+			panic("boottime: clock_gettime(CLOCK_MONOTONIC): " + err.Error()) // as in Now
+		}
+		if Now().Sub(before) < time.Millisecond || i == tries {
+			return before.Sub(At(time.Duration(ts.Nano())))
+		}
+	}
+}
+
 // At returns the instant that lies sinceBoot after the boot.
 func At(sinceBoot time.Duration) time.Time {
 	return time.Unix(0, int64(sinceBoot)).UTC()

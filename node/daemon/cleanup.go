@@ -28,7 +28,7 @@ func (d *daemon) cleanUpFormer(ctx context.Context) (map[string]arbiter.Token, e
 	for name, c := range d.run.data.Claims {
 		if c.Gated && d.gate == nil {
 			// To open it shuts all that it guards.
-			if d.gate, err = gate.Open(gateName); err != nil {
+			if d.gate, err = gate.Open(gateName, d.log); err != nil {
 				return nil, fmt.Errorf("clean up what a former run left of %s: %w", name, err)
 			}
 		}
@@ -40,7 +40,7 @@ func (d *daemon) cleanUpFormer(ctx context.Context) (map[string]arbiter.Token, e
 			err = d.removeAddresses(c.Addresses)
 		}
 		if err == nil && d.gate != nil {
-			err = d.gate.Unguard(vips(c.Addresses))
+			err = d.gate.Unguard(gated(c.Addresses))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("clean up what a former run left of %s: %w", name, err)

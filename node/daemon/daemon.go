@@ -14,6 +14,7 @@ import (
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/control"
 	"github.com/solovip/solovip/fencing/gate"
+	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/mesh"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
@@ -63,6 +64,7 @@ type daemon struct {
 	run         *runState
 	killed      []string         // guarded services that were stopped behind a former run
 	ungated     map[string]error // claims whose gate could not be armed, and why
+	asleep      asleep
 
 	commands  commands
 	events    chan node.Event
@@ -128,6 +130,7 @@ func Run(ctx context.Context, opt Options) error {
 func newDaemon(opt Options) *daemon {
 	return &daemon{
 		opt: opt, log: opt.Logger,
+		asleep:    asleep{before: boottime.Suspended()},
 		adverts:   map[string]*advertSocket{},
 		guards:    map[string]*guardSet{},
 		observers: map[string]context.CancelFunc{},
@@ -175,7 +178,11 @@ const gateName = "solovip"
 // a former run has left goes.
 func (d *daemon) openGate() error {
 	var err error
-	if m := d.settings.node.Mode; m != arbiter.ModeLease && m != arbiter.ModeQuorum {
+	m := d.settings.node.Mode
+	if d.settings.node.ByLifetime {
+		d.log.Warn("gate lifetime: when this process is frozen or killed an address goes by its lifetime, and take-overs wait for that", "late", vip.LifetimeLate)
+	}
+	if m != arbiter.ModeLease && m != arbiter.ModeQuorum || d.settings.node.ByLifetime {
 		if d.gate != nil {
 			err, d.gate = d.gate.Close(), nil
 		}
@@ -184,8 +191,9 @@ func (d *daemon) openGate() error {
 	if d.gate != nil {
 		return nil // it was opened to clean up
 	}
-	if d.gate, err = gate.Open(gateName); err != nil {
-		return fmt.Errorf("mode %v needs the gate, by which the kernel silences a VIP in time: %w: load the module nf_tables, and give this process CAP_NET_ADMIN", d.settings.node.Mode, err)
+	if d.gate, err = gate.Open(gateName, d.log); err != nil {
+		return fmt.Errorf("mode %v needs the gate, by which the kernel silences a VIP in time: %w: load the module nf_tables, and give this process CAP_NET_ADMIN; "+
+			"where there is no nf_tables, write fencing { gate lifetime }", m, err)
 	}
 	return nil
 }
@@ -245,6 +253,9 @@ func (d *daemon) openCluster() error {
 // startAdapters starts everything that brings events.
 func (d *daemon) startAdapters() {
 	d.work.Go(func() error { return d.kernel.Watch(d.workCtx, d.linkChanged) })
+	if d.gate != nil {
+		d.work.Go(func() error { d.gate.Watch(d.workCtx); return nil })
+	}
 	if d.mesh != nil {
 		d.work.Go(func() error { return d.mesh.Run(d.workCtx) })
 	}

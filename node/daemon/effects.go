@@ -91,7 +91,7 @@ func (d *daemon) armGate(a node.ArmGate) node.Event {
 	if d.gate == nil || a.Until.IsZero() {
 		return nil
 	}
-	addrs := vips(d.claim(a.Claim).addresses)
+	addrs := gated(d.claim(a.Claim).addresses)
 	err := d.remember(a.Claim)
 	if err == nil {
 		err = d.gate.Guard(addrs)
@@ -111,7 +111,7 @@ func (d *daemon) shutGate(claim string) {
 	if d.gate == nil {
 		return
 	}
-	if err := d.gate.Shut(vips(d.claim(claim).addresses)); err != nil {
+	if err := d.gate.Shut(gated(d.claim(claim).addresses)); err != nil {
 		d.log.Error("shutting the gate; it shuts by itself at its deadline", "claim", claim, "err", err)
 	}
 }
@@ -122,7 +122,7 @@ func (d *daemon) openForGood(claim string) error {
 	if d.gate == nil {
 		return nil
 	}
-	if err := d.gate.Unguard(vips(d.claim(claim).addresses)); err != nil {
+	if err := d.gate.Unguard(gated(d.claim(claim).addresses)); err != nil {
 		return fmt.Errorf("take the addresses out of the gate: %w", err)
 	}
 	return nil
@@ -138,13 +138,25 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 		return err
 	}
 	set := d.claim(a.Claim)
-	lifetime := set.lifetime
-	if !a.Until.IsZero() {
-		lifetime = a.Until.Sub(boottime.Now())
+	left := a.Until.Sub(boottime.Now())
+	if !a.Until.IsZero() && left <= 0 {
+		return errLate
 	}
 	for _, addr := range set.addresses {
-		if lifetime <= 0 {
-			return errLate
+		lifetime := max(set.lifetime, shortestLifetime)
+		switch {
+		case a.Until.IsZero():
+		case !d.settings.node.ByLifetime:
+			lifetime = max(left, shortestLifetime) // the gate is exact; this is the net below it
+		default:
+			if lifetime = left.Truncate(time.Second); lifetime > 0 {
+				break
+			}
+			// Too little is left for a lifetime, which is whole seconds: it keeps what it has.
+			if there, err := d.kernel.Has(addr); err != nil || !there {
+				return errors.Join(errLate, err)
+			}
+			continue
 		}
 		if err := d.kernel.Add(addr, lifetime); err != nil {
 			return err
@@ -155,6 +167,10 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 	}
 	return nil
 }
+
+// shortestLifetime is what an address needs to live until it is extended, each second,
+// by a loop that has something else to do just then.
+const shortestLifetime = 2 * time.Second
 
 var errLate = errors.New("the permission ended before the addresses were on: this process was stalled")
 
@@ -239,6 +255,17 @@ func vips(addrs []vip.Address) []netip.Addr {
 	var all []netip.Addr
 	for _, a := range addrs {
 		all = append(all, a.Prefix.Addr())
+	}
+	return all
+}
+
+// gated names addresses as the gate does: a link-local one with its interface.
+func gated(addrs []vip.Address) []netip.Addr {
+	all := vips(addrs)
+	for i, a := range all {
+		if a.Is6() && a.IsLinkLocalUnicast() {
+			all[i] = a.WithZone(addrs[i].Interface)
+		}
 	}
 	return all
 }

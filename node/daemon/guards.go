@@ -19,7 +19,7 @@ type guardSet struct {
 	err          error // what kept them from being made; they cannot be started then
 
 	mu     sync.Mutex                  // guards cancel
-	cancel map[bool]context.CancelFunc // by kind: ends a start that is under way
+	cancel map[bool]context.CancelFunc // by kind: ends a start that is under way, and the looking after that follows
 }
 
 // openGuards makes the drivers of a claim's guarded services. They pick up what a
@@ -72,6 +72,11 @@ func (g *guardSet) cleanUp(ctx context.Context) error {
 
 // close ends what follows the services; they stay as they are.
 func (g *guardSet) close() {
+	g.mu.Lock()
+	for _, cancel := range g.cancel {
+		cancel()
+	}
+	g.mu.Unlock()
 	g.only.Close()
 	g.always.Close()
 }
@@ -83,7 +88,8 @@ func (g *guardSet) kind(always bool) *guard.Set {
 	return g.only
 }
 
-// startGuards starts a claim's services in their order, beside the loop.
+// startGuards starts a claim's services in their order, beside the loop, and then looks
+// after them until they are stopped.
 func (d *daemon) startGuards(a node.StartGuards) {
 	g := d.guards[a.Claim]
 	ctx, cancel := context.WithCancel(d.workCtx)
@@ -92,12 +98,22 @@ func (d *daemon) startGuards(a node.StartGuards) {
 	g.mu.Unlock()
 	env := []string{"SOLOVIP_CLAIM=" + a.Claim, fmt.Sprintf("SOLOVIP_TOKEN=%d", a.Token)}
 	d.lanes.run(guardLane(a.Claim, a.Always), func(context.Context) {
-		defer cancel()
 		err := g.err
 		if err == nil {
 			err = g.kind(a.Always).Start(ctx, env)
 		}
 		d.post(node.GuardsDone{Claim: a.Claim, Always: a.Always, On: true, Err: err})
+		if err != nil {
+			cancel()
+			return
+		}
+		d.work.Go(func() error {
+			defer cancel()
+			if err := g.kind(a.Always).Watch(ctx); ctx.Err() == nil {
+				d.post(node.GuardsDone{Claim: a.Claim, Always: a.Always, On: true, Err: err})
+			}
+			return nil
+		})
 	})
 }
 

@@ -77,6 +77,7 @@ func (d *daemon) drain() (stopped bool) {
 // step drives the node with an event, and with the results of what it wants done at
 // once, until nothing is left. It reports whether the node has stopped.
 func (d *daemon) step(ev node.Event) (stopped bool) {
+	d.wakeUp()
 	queue := []node.Event{ev}
 	for len(queue) > 0 {
 		ev, queue = queue[0], queue[1:]

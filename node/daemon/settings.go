@@ -155,8 +155,12 @@ func (s *settings) planClaim(name string, group bool, notify config.Notify, memb
 			continue
 		}
 		gc := guard.Config{
-			Name: g.Name, Systemd: g.Systemd, StopTimeout: g.StopTimeout,
+			Name: g.Name, Systemd: g.Systemd, StopTimeout: g.StopTimeout, StartTimeout: g.StartTimeout, PIDFile: g.PIDFile,
 			Start: guard.Command{Args: g.Start.Args}, Stop: guard.Command{Args: g.StopCmd.Args}, Status: guard.Command{Args: g.Status.Args},
+			Health: guard.Command{Args: g.Health.Args}, HealthInterval: g.HealthInterval, HealthTimeout: g.HealthTimeout, HealthFall: g.HealthFall,
+		}
+		if tries := g.Restarts + 1; tries > 0 && (c.GuardTries == 0 || tries < c.GuardTries) {
+			c.GuardTries = tries // they are started anew together, so the least patient counts
 		}
 		if g.Always {
 			c.GuardedAlways = true
@@ -252,7 +256,7 @@ func (s *settings) planTiming() error {
 	if err != nil {
 		return err
 	}
-	s.node.Timing = t
+	s.node.Timing, s.node.ByLifetime = t, s.config.Fencing.Gate == config.GateLifetime
 	return nil
 }
 
@@ -263,6 +267,10 @@ func Timing(cfg *config.Config) (witness.Timing, error) {
 	if cfg.Witness != nil {
 		want = cfg.Witness.Timing
 	}
+	late, byLifetime := witness.Fast().Late, cfg.Fencing.Gate == config.GateLifetime
+	if byLifetime {
+		late = vip.LifetimeLate
+	}
 	var t witness.Timing
 	switch want.Name {
 	case "fast":
@@ -270,17 +278,25 @@ func Timing(cfg *config.Config) (witness.Timing, error) {
 	case "wan":
 		t = witness.WAN()
 	case "custom":
-		t = witness.Timing{Renew: want.Renew, Hold: want.Hold, Wait: want.Wait, Late: witness.Fast().Late}
+		t = witness.Timing{Renew: want.Renew, Hold: want.Hold, Wait: want.Wait, Late: late}
 	default:
-		if len(cfg.Instances) == 0 {
-			return witness.Auto(time.Second, vrrpDownAdverts), nil
+		interval, adverts := time.Second, vrrpDownAdverts
+		if len(cfg.Instances) > 0 {
+			shortest := slices.MinFunc(cfg.Instances, func(a, b config.Instance) int {
+				return cmp.Compare(a.AdvertInt*time.Duration(a.DownAdverts), b.AdvertInt*time.Duration(b.DownAdverts))
+			})
+			interval, adverts = shortest.AdvertInt, shortest.DownAdverts
 		}
-		shortest := slices.MinFunc(cfg.Instances, func(a, b config.Instance) int {
-			return cmp.Compare(a.AdvertInt*time.Duration(a.DownAdverts), b.AdvertInt*time.Duration(b.DownAdverts))
-		})
-		t = witness.Auto(shortest.AdvertInt, shortest.DownAdverts)
+		if t = witness.Auto(interval, adverts); byLifetime {
+			t = witness.AutoByLifetime(interval, adverts, late)
+		}
 	}
-	if err := t.Check(); err != nil {
+	t.Late = late
+	err := t.Check()
+	if err == nil && byLifetime && t.Hold < shortestLifetime {
+		err = fmt.Errorf("timing %v: with gate lifetime hold must be %v at least, as lifetimes are whole seconds", t, shortestLifetime)
+	}
+	if err != nil {
 		return t, fmt.Errorf("%v: %w", want.Pos, err)
 	}
 	return t, nil

@@ -59,6 +59,10 @@ func (a Address) validate() error {
 	return nil
 }
 
+// LifetimeLate is how late the kernel may be to take an address off whose lifetime has
+// ended: it looks no more than once a second, and batches what is due within a quarter.
+const LifetimeLate = 1300 * time.Millisecond
+
 // validSeconds converts a lifetime to the kernel's valid_lft in whole seconds: rounded
 // up, because an address must not go before its permission does (the gate is exact,
 // the lifetime is the net below it). 0 is forever. Lifetimes beyond 68 years are cut.

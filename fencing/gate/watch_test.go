@@ -1,0 +1,108 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"github.com/solovip/solovip/internal/boottime"
+)
+
+// lines collects a log.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), text)
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// What somebody else does to the tables is put right without a renewal, is told once each
+// time, and what others do to their own tables is none of our business. The VIP that was
+// shut stays shut, the one that was armed keeps its deadline.
+func TestWatchRepairs(t *testing.T) {
+	l := newLink(t)
+	said := &lines{}
+	g, err := Open("solovip_test", slog.New(slog.NewTextHandler(said, nil)))
+	check(t, err)
+	check(t, g.Guard([]netip.Addr{vip, vip2}))
+	deadline := boottime.Now().Add(time.Minute)
+	check(t, g.Arm(deadline, []netip.Addr{vip}))
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	here, err := netns.Get()
+	check(t, err)
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread is in the wrong namespace
+		if err := netns.Set(here); err != nil {
+			t.Error(err)
+			return
+		}
+		g.Watch(ctx)
+	}()
+	defer func() { stop(); <-done; _ = here.Close() }()
+
+	const told = "it is back"
+	damage := [][]string{
+		{"flush", "ruleset"},
+		{"delete", "table", "inet", "solovip_test"},
+		{"delete", "table", "arp", "solovip_test"},
+		{"flush", "table", "inet", "solovip_test"},
+		{"flush", "set", "inet", "solovip_test", "vips"},
+	}
+	for i, cmd := range damage {
+		nft(t, cmd...)
+		eventually(t, strings.Join(cmd, " ")+" is repaired", func() bool { return said.count(told) == i+1 })
+		check(t, g.Check())
+	}
+	nft(t, "add", "table", "inet", "theirs")
+	for range 20 {
+		check(t, g.Arm(deadline, []netip.Addr{vip}))
+	}
+	eventually(t, "the change of others is seen", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		now, err := g.gen.now()
+		return err == nil && now == g.gen.checked+g.gen.own
+	})
+	if n := said.count(told); n != len(damage) {
+		t.Errorf("told %d repairs of %d", n, len(damage))
+	}
+	l.hold(vip)
+	l.hold(vip2)
+	l.listen()
+	l.ask(vip, vip2)
+	l.waitFor("ping 10.9.0.100", time.Time{})
+	if n := len(l.answers("ping 10.9.0.101")); n > 0 {
+		t.Errorf("the VIP that was shut answered %d times", n)
+	}
+}

@@ -1,0 +1,83 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// staleAfter is how much later than its pid file was written a process may have started
+// and still be the one that wrote it: clocks are coarse.
+const staleAfter = 2 * time.Second
+
+// readPIDFile returns the living process that a pid file names; zero: none. A file that
+// a process has left behind may name another by now: that one has started after the file
+// was written.
+func readPIDFile(file string) (process, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return process{}, nil
+	}
+	if err != nil {
+		return process{}, fmt.Errorf("read the pid file: %w", err)
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	if line == "" {
+		return process{}, nil // it is about to be written
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || pid <= 1 || pid == os.Getpid() {
+		return process{}, fmt.Errorf("pid file %s: %.40q is no process id of a service", file, line)
+	}
+	p, err := stat(pid)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) || err == nil && p.dead {
+		return process{}, nil
+	}
+	if err != nil {
+		return process{}, err
+	}
+	info, err := os.Stat(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return process{}, nil
+	}
+	if err != nil {
+		return process{}, fmt.Errorf("look at the pid file: %w", err)
+	}
+	if p.started().Sub(info.ModTime()) > staleAfter {
+		return process{}, nil
+	}
+	return p, nil
+}
+
+// started returns when the process started, by the wall clock as it stands now.
+func (p process) started() time.Time {
+	const ticksPerSecond = 100 // USER_HZ: the same on all architectures that Go knows
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		panic("guard: clock_gettime(CLOCK_BOOTTIME): " + err.Error())
+	}
+	since := time.Duration(p.ticks) * time.Second / ticksPerSecond
+	return time.Now().Add(since - time.Duration(now.Nano()))
+}
+
+// follow takes in which process the pid file names now. One that was named before is
+// remembered until the service is shown to be stopped: what it has left may outlive it
+// and its file. The caller holds mu.
+func (c *commands) follow() error {
+	if c.cfg.PIDFile == "" {
+		return nil
+	}
+	p, err := readPIDFile(c.cfg.PIDFile)
+	if err != nil || p.pid == 0 {
+		return err
+	}
+	if c.filed == nil || c.filed.leader != p.pid || c.filed.ticks != p.ticks {
+		c.filed = &family{leader: p.pid, ticks: p.ticks, known: map[int]uint64{}}
+	}
+	return nil
+}
