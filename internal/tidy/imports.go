@@ -21,6 +21,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"vrrp", ""},
 	{"witness", "arbiter"},
 	{"fencing", "arbiter"},
+	{"lvs", ""},
 	{"node", "arbiter vrrp witness"},
 
 	// Configuration: text into settings.
@@ -73,7 +74,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
 // randomness and log nothing.
-var pure = []string{"arbiter", "vrrp", "witness", "fencing", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
+var pure = []string{"arbiter", "vrrp", "witness", "fencing", "lvs", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
 
 // pureStandard lists what pure packages may import of the standard library.
 const pureStandard = "bytes cmp encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +

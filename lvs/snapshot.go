@@ -1,0 +1,116 @@
+package lvs
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Snapshot is what a balancer knows and wants at one instant, for people and scripts. Its
+// JSON form is stable: fields are added, not changed.
+type Snapshot struct {
+	Servers []ServerStatus `json:"servers"`
+	// Foreign are services of the kernel that are not in the configuration.
+	Foreign []string `json:"foreign,omitempty"`
+	// Known is false while the kernel's table is not known: then what is shown is wanted.
+	Known   bool   `json:"known"`
+	Repairs int    `json:"repairs"`           // how often others had changed what is ours
+	Trouble string `json:"trouble,omitempty"` // why the kernel's table cannot be read or changed
+	Master  bool   `json:"sync_master,omitempty"`
+	Backup  bool   `json:"sync_backup,omitempty"` // which sync daemons are wanted
+}
+
+// ServerStatus is the status of a virtual server.
+type ServerStatus struct {
+	Name      string       `json:"name"`
+	Services  []string     `json:"services"`
+	Scheduler string       `json:"scheduler"`
+	Quorum    bool         `json:"quorum"`
+	Since     time.Time    `json:"since"`  // of Quorum
+	Weight    int          `json:"weight"` // of live servers
+	Needed    int          `json:"needed"` // weight for quorum, without hysteresis
+	Sorry     string       `json:"sorry,omitempty"`
+	SorryUsed bool         `json:"sorry_used,omitempty"`
+	Suspended bool         `json:"suspended,omitempty"` // checks rest: no address is here
+	Reals     []RealStatus `json:"reals"`
+}
+
+// RealStatus is the status of a real server.
+type RealStatus struct {
+	Addr     netip.AddrPort `json:"addr"`
+	Up       bool           `json:"up"`
+	Since    time.Time      `json:"since"` // of Up
+	Why      string         `json:"why,omitempty"`
+	Weight   int            `json:"weight"`             // in the table; 0 also when it is not there
+	Target   int            `json:"target"`             // weight when up and nothing grows
+	Override string         `json:"override,omitempty"` // an operator's word
+	Growing  bool           `json:"growing,omitempty"`  // slow start
+	InTable  bool           `json:"in_table"`
+	Checks   []CheckStatus  `json:"checks,omitempty"`
+}
+
+// CheckStatus is the status of one check.
+type CheckStatus struct {
+	ID    CheckID   `json:"id"`
+	Known bool      `json:"known"` // there was a result
+	Up    bool      `json:"up"`
+	Why   string    `json:"why,omitempty"`
+	Since time.Time `json:"since"` // of Up
+	At    time.Time `json:"at"`    // of the last result
+}
+
+// Snapshot returns what the balancer knows and wants. It shares nothing with the balancer.
+func (b *Balancer) Snapshot() Snapshot {
+	out := Snapshot{
+		Known: b.kernel.known, Repairs: b.kernel.repairs, Trouble: b.kernel.readErr,
+		Master: b.wanted.Daemons[Master] != nil, Backup: b.wanted.Daemons[Backup] != nil,
+	}
+	if out.Trouble == "" {
+		out.Trouble = b.kernel.applyErr
+	}
+	for _, k := range b.kernel.foreign {
+		out.Foreign = append(out.Foreign, k.String())
+	}
+	for _, s := range b.servers {
+		out.Servers = append(out.Servers, b.serverStatus(s))
+	}
+	return out
+}
+
+func (b *Balancer) serverStatus(s *server) ServerStatus {
+	st := ServerStatus{
+		Name: s.cfg.Name, Scheduler: s.cfg.Service.Scheduler, Quorum: s.quorum, Since: s.since,
+		Weight: b.weigh(s), Needed: s.cfg.Quorum, Suspended: b.suspended(s),
+	}
+	for _, k := range s.cfg.Keys {
+		st.Services = append(st.Services, k.String())
+	}
+	if s.cfg.Sorry != nil {
+		st.Sorry, st.SorryUsed = s.cfg.Sorry.Addr.String(), !s.quorum
+	}
+	for _, r := range s.reals {
+		st.Reals = append(st.Reals, b.realStatus(r))
+	}
+	return st
+}
+
+func (b *Balancer) realStatus(r *real) RealStatus {
+	st := RealStatus{
+		Addr: r.cfg.Addr, Up: r.alive, Since: r.since, Why: r.why, Target: r.target(), Growing: !r.ramp.IsZero(),
+	}
+	if r.over.Kind != NoOverride {
+		st.Override = r.over.Kind.String()
+	}
+	// Its weight is the same in all services of the server: the first one tells.
+	key := r.server.cfg.Keys[0]
+	addr := place([]Destination{{Addr: r.cfg.Addr, Forwarding: r.cfg.Forwarding}}, key)[0].Addr
+	destinations := b.wanted.Table[key].Destinations
+	if i := slices.IndexFunc(destinations, func(d Destination) bool { return d.Addr == addr }); i >= 0 {
+		st.InTable, st.Weight = true, destinations[i].Weight
+	}
+	for _, use := range r.cfg.Checks {
+		c := b.checks[use.ID]
+		st.Checks = append(st.Checks, CheckStatus{use.ID, c.known, c.up, c.why, c.since, c.at})
+	}
+	return st
+}

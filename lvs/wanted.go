@@ -1,0 +1,105 @@
+package lvs
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// want brings the wanted state up to date with the servers that changed, and emits the
+// steps that make it the kernel's.
+func (b *Balancer) want(now time.Time, changed []*server) {
+	k := &b.kernel
+	if k.all {
+		changed, b.wanted.Table = b.servers, make(Table)
+	}
+	for _, s := range changed {
+		b.wantServer(now, s)
+	}
+	b.wanted.Timeouts, b.wanted.Daemons = b.cfg.Timeouts, b.wantDaemons()
+	if !k.known {
+		return // the answer to ReadKernel brings it here again
+	}
+	have, wanted := k.state.Table, b.wanted.Table
+	if !k.all {
+		have, wanted = make(Table), make(Table)
+		for _, s := range changed {
+			for _, key := range s.cfg.Keys {
+				wanted[key] = b.wanted.Table[key]
+				if e, there := k.state.Table[key]; there {
+					have[key] = e
+				}
+			}
+		}
+	}
+	k.all = false
+	b.bring(slices.Concat(Diff(have, wanted), diffRest(k.state, b.wanted, k.daemons)))
+}
+
+// wantServer makes the wanted entries of one server, and starts and ends slow starts.
+func (b *Balancer) wantServer(now time.Time, s *server) {
+	sorry := !s.quorum && s.cfg.Sorry != nil
+	destinations := make([]Destination, 0, len(s.reals)+1)
+	if sorry {
+		destinations = append(destinations, Destination{Addr: s.cfg.Sorry.Addr, Forwarding: s.cfg.Sorry.Forwarding, Weight: 1})
+	}
+	for _, r := range s.reals {
+		weight := r.grow(now, sorry)
+		if delete(b.growing, r); !r.ramp.IsZero() {
+			b.growing[r] = true
+		}
+		if !r.alive || sorry {
+			weight = 0
+		}
+		if r.over.Kind == Disable || (!r.alive || sorry) && !r.cfg.Inhibit {
+			continue
+		}
+		destinations = append(destinations, Destination{r.cfg.Addr, r.cfg.Forwarding, weight, r.cfg.Upper, r.cfg.Lower})
+	}
+	if !sorry && s.cfg.Sorry != nil && s.cfg.Sorry.Inhibit {
+		destinations = append(destinations, Destination{Addr: s.cfg.Sorry.Addr, Forwarding: s.cfg.Sorry.Forwarding})
+	}
+	for _, key := range s.cfg.Keys {
+		b.wanted.Table[key] = Entry{s.cfg.Service, place(destinations, key)}
+	}
+}
+
+// place gives destinations the ports that they have in a service. Two that become the
+// same are one: the first.
+func place(destinations []Destination, key ServiceKey) []Destination {
+	out := make([]Destination, 0, len(destinations))
+	seen := make(map[netip.AddrPort]bool, len(destinations))
+	for _, d := range destinations {
+		port := d.Addr.Port()
+		switch {
+		case d.Forwarding.Method == NAT && port != 0:
+		case key.FWMark != 0 && d.Forwarding.Method != NAT:
+			port = 0 // nothing can change the port, and a mark has none
+		default:
+			port = key.Addr.Port()
+		}
+		d.Addr = netip.AddrPortFrom(d.Addr.Addr(), port)
+		if !seen[d.Addr] {
+			seen[d.Addr] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// wantDaemons returns the sync daemons that are to run.
+func (b *Balancer) wantDaemons() [2]*Daemon {
+	var out [2]*Daemon
+	s := b.cfg.Sync
+	if s == nil {
+		return out
+	}
+	master := b.masters[s.Instance]
+	if s.Instance == "" || master {
+		out[Master] = &s.Daemon
+	}
+	if s.Instance == "" || !master {
+		out[Backup] = &s.Daemon
+	}
+	return out
+}
