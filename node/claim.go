@@ -114,7 +114,7 @@ type instance struct {
 func (in *instance) name() string { return in.cfg.VRRP.Name }
 
 func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
-	c := &claim{cfg: cfg, address: cfg.address(), known: cfg.Token, stored: cfg.Token, since: n.started, answers: map[string]answer{}}
+	c := &claim{cfg: cfg, address: cfg.address(), known: max(cfg.Token, n.learned[cfg.Name]), stored: cfg.Token, since: n.started, answers: map[string]answer{}}
 	for _, ic := range cfg.Instances {
 		ic.VRRP.ByPermission = n.permits()
 		m, err := vrrp.New(ic.VRRP)
@@ -423,17 +423,6 @@ func (n *Node) released(now time.Time, c *claim) {
 	}
 	c.to = ""
 }
-
-// outdated reports whether a token as high as that of the holding to come has been heard of.
-func (n *Node) outdated(now time.Time, c *claim) bool {
-	if n.lease != nil && n.leased(now, c) {
-		return c.token < c.highest() // what the witness says is among what was heard of
-	}
-	return c.token <= c.highest()
-}
-
-// highest returns the highest token that was heard of, or that somebody may hold with.
-func (c *claim) highest() arbiter.Token { return max(c.known, c.bar) }
 
 func (c *claim) enter(p Phase, now time.Time) { c.phase, c.since = p, now }
 

@@ -86,7 +86,6 @@ func (n *Node) barred(now time.Time, c *claim) string {
 func (n *Node) leaseEvidence(now time.Time, c *claim) arbiter.Lease {
 	s := n.lease.Standing(now, c.cfg.Name)
 	l := arbiter.Lease{Free: s.At, Holder: s.Holder, Token: s.Token}
-	c.known = max(c.known, s.Token)
 	switch s.State {
 	case witness.Mine:
 		l.State = arbiter.LeaseMine
@@ -145,7 +144,6 @@ func (n *Node) peerEvidence(now time.Time, c *claim, p *peer) arbiter.Peer {
 	}
 	if ok {
 		e.Token, e.Priority, e.Address = cr.Token, cr.Priority, cr.Address
-		c.known = max(c.known, cr.Token)
 	}
 	switch {
 	case left:

@@ -60,6 +60,9 @@ func (n *Node) hear(now time.Time, ev PeerReport) {
 		return
 	}
 	p.report, p.seen, p.path = ev.Report, now, ev.Path
+	for _, cr := range ev.Report.Claims {
+		n.learn(cr.Claim, cr.Token)
+	}
 	p.left = time.Time{}
 	if ev.Report.Leaving && ev.Report.Left {
 		p.left = now
@@ -168,33 +171,6 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 	n.emit(Reply{a})
 }
 
-// replyStored gives the promise once the token that it was asked for with is durable: a
-// node that is started anew must not take with the same one.
-func (n *Node) replyStored(c *claim, a arbiter.Answer, token arbiter.Token) {
-	c.replies = append(c.replies, reply{a, token})
-	n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
-}
-
-// sendStored sends the replies that waited for the token to be durable.
-func (n *Node) sendStored(c *claim, ev TokenStored) {
-	if ev.Err == nil {
-		c.stored = max(c.stored, ev.Token)
-	}
-	waiting := c.replies[:0]
-	for _, r := range c.replies {
-		switch {
-		case ev.Err != nil && r.token == ev.Token:
-			r.answer.Yes, r.answer.Why = false, "the token cannot be stored: "+ev.Err.Error()
-			n.emit(Reply{r.answer})
-		case r.token <= c.stored:
-			n.emit(Reply{r.answer})
-		default:
-			waiting = append(waiting, r)
-		}
-	}
-	c.replies = waiting
-}
-
 // handOver begins to let go in favour of a peer whose priority is higher.
 func (n *Node) handOver(now time.Time, c *claim, r arbiter.Request) (why string) {
 	switch {
@@ -260,7 +236,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 	}
 	if a.ID == c.question {
 		c.answers[p.name] = answer{yes: a.Yes, guards: a.Guards, asked: c.asked, at: now, path: path}
-		c.known = max(c.known, a.Token)
+		n.learn(a.Claim, a.Token)
 	}
 	c.bar = max(c.bar, a.Token)
 	if path.Via == "" {

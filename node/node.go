@@ -27,8 +27,9 @@ type Node struct {
 	quiet       time.Time   // until then nothing is taken: a peer may still count on our absence
 
 	claims   map[string]*claim
-	pending  []ClaimConfig        // to replace claims that are still letting go
-	fences   map[string]time.Time // of claims that a reload took away: it ends no fence
+	learned  map[string]arbiter.Token // the highest token heard of, of claims that are not configured
+	pending  []ClaimConfig            // to replace claims that are still letting go
+	fences   map[string]time.Time     // of claims that a reload took away: it ends no fence
 	lease    *witness.Lease
 	promises *arbiter.Promises
 	peers    map[string]*peer
@@ -52,6 +53,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:       cfg,
 		claims:    map[string]*claim{},
+		learned:   map[string]arbiter.Token{},
 		peers:     map[string]*peer{},
 		fences:    map[string]time.Time{},
 		links:     map[string]bool{},
@@ -157,10 +159,12 @@ func (n *Node) apply(now time.Time, ev Event) {
 	case WitnessDone:
 		if n.lease != nil {
 			n.lease.Done(now, ev.ID, ev.Outcome, ev.Err, ev.Refused)
+			n.learnTokens(ev.Outcome.Observation)
 		}
 	case WitnessSeen:
 		if n.lease != nil {
 			n.lease.Observe(now, ev.Observation)
+			n.learnTokens(ev.Observation)
 		}
 	case LeftStored:
 		n.leftStored(ev.Err)
@@ -402,6 +406,7 @@ func (n *Node) replaceClaims(now time.Time) {
 			for _, in := range c.instances {
 				n.drive(now, in, vrrp.Stop{})
 			}
+			n.learned[c.cfg.Name] = max(n.learned[c.cfg.Name], c.highest())
 			delete(n.claims, c.cfg.Name)
 			n.fences[c.cfg.Name], n.order = c.fenced, nil
 			n.emit(End{c.cfg.Name})
