@@ -39,6 +39,9 @@ func (p *Promises) Grant(now time.Time, r Request) (why string) {
 		return fmt.Sprintf("started less than %v ago: it may have promised before", p.wait)
 	case g.to != "" && g.to != r.From && now.Before(g.until):
 		return "promised to " + g.to
+	case g.to == r.From && now.Before(g.until) && r.ID < g.id:
+		// It overtook nothing: it was late. A release that belongs to it must not end this promise.
+		return "asked for anew since"
 	}
 	p.given[r.Claim] = promise{r.From, r.ID, now.Add(p.wait)}
 	if p.owing[r.Claim] == nil {

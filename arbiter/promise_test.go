@@ -68,6 +68,11 @@ func TestPromises(t *testing.T) {
 			{ms: 1100, ask: ask(0, "n2"), release: 6, to: "n2"},
 			{ms: 1100, ask: ask(1, "n3"), why: "promised to n2", to: "n2"},
 		}},
+		{"a question that comes late does not make it older", []step{
+			{ms: 1000, ask: ask(7, "n2"), to: "n2"},
+			{ms: 1100, ask: ask(5, "n2"), why: "asked for anew since", to: "n2"},
+			{ms: 1200, ask: ask(0, "n2"), release: 6, to: "n2"},
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := NewPromises(waitFor, tableNow)

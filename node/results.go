@@ -16,7 +16,7 @@ func (n *Node) applyResult(now time.Time, ev Event) {
 		if c == nil {
 			return
 		}
-		n.sendStored(c, ev)
+		n.sendStored(now, c, ev)
 		switch {
 		case c.phase == Storing && ev.Token == c.token:
 			n.tokenStored(now, c, ev.Err)

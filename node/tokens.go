@@ -42,14 +42,16 @@ func (n *Node) replyStored(c *claim, a arbiter.Answer, token arbiter.Token) {
 	n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
 }
 
-// sendStored sends the replies that waited for the token to be durable.
-func (n *Node) sendStored(c *claim, ev TokenStored) {
+// sendStored sends the replies that waited for the token to be durable, but those to nodes that
+// have given the promise back meanwhile.
+func (n *Node) sendStored(now time.Time, c *claim, ev TokenStored) {
 	if ev.Err == nil {
 		c.stored = max(c.stored, ev.Token)
 	}
 	waiting := c.replies[:0]
 	for _, r := range c.replies {
 		switch {
+		case n.promises.To(now, c.cfg.Name) != r.answer.To:
 		case ev.Err != nil && r.token == ev.Token:
 			r.answer.Yes, r.answer.Why = false, "the token cannot be stored: "+ev.Err.Error()
 			n.emit(Reply{r.answer})

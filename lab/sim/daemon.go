@@ -111,7 +111,7 @@ func (h *Host) beginAgain(life int) {
 func (h *Host) launch() {
 	w, claims := h.world, len(h.kernel)
 	// Wall time may have gone back since the last start; with the disk an incarnation does not.
-	h.disk.incarnation = max(h.disk.incarnation+1, uint64(wallStart+w.Now+h.trouble.skew))
+	h.disk.incarnation = max(h.disk.incarnation+1<<32, uint64(wallStart+w.Now+h.trouble.skew))
 	cfg := w.Shape.nodeConfig(h)
 	cfg.Incarnation, cfg.Left, cfg.Standby = h.disk.incarnation, h.disk.left, h.disk.standby
 	cfg.Claims, cfg.Former = h.claimConfigs(), h.former

@@ -33,6 +33,9 @@ type stored struct {
 	Standby bool `json:"standby,omitempty"`
 }
 
+// startsApart is how far the incarnations of two starts are apart: more than the requests of a run.
+const startsApart = 1 << 32
+
 // openStore reads the store and begins a new incarnation. A store that cannot be written, as
 // on a full disk, is used all the same: no token can be stored, so nothing can be taken, but
 // the node can release, vote and tell.
@@ -54,8 +57,9 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 			s.data.Tokens = map[string]arbiter.Token{}
 		}
 	}
-	// Wall time may have gone back since the last start; an incarnation must not.
-	s.data.Incarnation = max(s.data.Incarnation+1, uint64(time.Now().UnixNano()))
+	// Wall time may have gone back since the last start; an incarnation must not, nor what
+	// counts up from it while the daemon runs.
+	s.data.Incarnation = max(s.data.Incarnation+startsApart, uint64(time.Now().UnixNano()))
 	if err := s.write(); err != nil {
 		log.Error("this node takes nothing until its state can be stored: free the disk, or mend the state directory", "err", err)
 	}
