@@ -58,6 +58,16 @@ func (w *World) ends(fn func()) {
 	}
 }
 
+// during does more of a fault after a time, unless the calm has come by then.
+func (w *World) during(wait time.Duration, fn func()) {
+	calms := w.calms
+	w.After(wait, func() {
+		if w.calms == calms {
+			fn()
+		}
+	})
+}
+
 // faultPart parts the network: a host from all others, or the nodes from each other, so
 // that only the witness bridges them.
 func (w *World) faultPart(h *Host) {
@@ -153,13 +163,13 @@ func (w *World) jumpClock(h *Host) {
 // faultWitness makes the witness's etcd slow, deaf or full.
 func (w *World) faultWitness(*Host) {
 	s := w.Store
-	switch w.Rand.IntN(6) {
+	switch w.Rand.IntN(8) {
 	case 0, 1:
 		s.Switch(false)
 		w.ends(func() { s.Switch(true) })
 	case 2:
 		s.Switch(true)
-	case 3:
+	case 3, 6, 7:
 		s.Slow = w.spread(3 * time.Second)
 		w.ends(func() { s.Slow = 0; w.look() })
 	case 4:
@@ -179,19 +189,29 @@ func (w *World) faultMemory(*Host) {
 		return
 	}
 	restore := w.Store.Backup()
-	w.After(w.spread(20*time.Second), restore)
+	w.during(w.spread(20*time.Second), restore)
 }
 
-// faultVoter stops the mesh witness, which may lose its disk, and starts it anew.
+// faultVoter stops the mesh witness and starts it anew, perhaps without its disk, perhaps
+// more than once, and perhaps while the nodes have nobody else to ask.
 func (w *World) faultVoter(*Host) {
 	if w.voter == nil {
 		return
 	}
-	w.voter.stop()
-	if w.chance(8) {
-		w.voter.forget()
+	if w.chance(3) {
+		w.note("the mesh witness alone is reached by all nodes")
+		w.cutPeers(nil)
+		w.ends(w.Heal)
 	}
-	w.After(w.spread(10*time.Second), w.voter.start)
+	for range 1 + w.Rand.IntN(3) {
+		w.during(w.spread(10*time.Second), func() {
+			w.voter.stop()
+			if w.chance(8) {
+				w.voter.forget()
+			}
+			w.After(w.spread(10*time.Second), w.voter.start)
+		})
+	}
 }
 
 // faultEffects makes a host's kernel or disk refuse, or its timers late.

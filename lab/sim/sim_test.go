@@ -22,6 +22,7 @@ var (
 	first  = flag.Uint64("seed", 1, "the first seed")
 	length = flag.Duration("length", 10*time.Minute, "the length of a story, in simulated time")
 	lines  = flag.Int("lines", 120, "how many lines of a failing story to print")
+	find   = flag.String("find", "", "play only until a story breaks the rule of this name, whatever else happens")
 	detail = flag.Duration("detail", 0, "from when on these lines have every event and action too, in simulated time")
 )
 
@@ -40,43 +41,78 @@ func TestMain(m *testing.M) {
 // what is open. Without -strict such stories are counted and told, and fail the test when
 // they are more than one in openShare.
 func TestSimStories(t *testing.T) {
+	if *find != "" {
+		findStory(t, *find)
+		return
+	}
 	begin := time.Now()
-	var next, played, failed, open atomic.Int64
-	var mu sync.Mutex
-	var overlap time.Duration
-	exposures := 0
+	played, failed, open := int64(0), int64(0), int64(0)
+	overlap, exposures := time.Duration(0), 0
+	stories(0, func(seed uint64, w *sim.World) bool {
+		played++
+		overlap += w.Check.Overlap
+		exposures += w.Check.Exposures
+		switch {
+		case w.Check.Fine():
+		case *strict || split(w.Check.Problems):
+			failed++
+			t.Error(failure(seed))
+		default:
+			open++
+			t.Logf("open: seed %d (%v): %v", seed, w.Shape, w.Check.Problems)
+		}
+		return failed < *maxFailures
+	})
+	if open*openShare > played {
+		t.Errorf("%d of %d stories show a fault: more than one in %d", open, played, openShare)
+	}
+	t.Logf("%d seeds of %v, %.1f seeds per second; documented exposures: two guards for %v in all, two answers after a suspension %d times",
+		played, *length, float64(played)/time.Since(begin).Seconds(), overlap.Round(time.Second), exposures)
+}
+
+// findStory plays stories until one breaks the rule, and fails if none does.
+func findStory(t *testing.T, name string) {
+	rule, ok := sim.RuleNamed(name)
+	if !ok {
+		t.Fatalf("no rule is called %q", name)
+	}
+	found, story := uint64(0), ""
+	stories(rule, func(seed uint64, w *sim.World) bool {
+		if !w.Check.Fine() && (found == 0 || seed < found) {
+			found, story = seed, fmt.Sprintf("(%v): %v", w.Shape, w.Check.Problems)
+		}
+		return found == 0
+	})
+	if found == 0 {
+		t.Fatalf("%d stories, and none breaks the rule %v", *seeds, rule)
+	}
+	fmt.Printf("found: seed %d %s\n", found, story)
+}
+
+// stories plays seeds on all processors, each judged by one rule or, if that is 0, by all, and
+// hands them one after the other to done, until that says no. Those begun by then end.
+func stories(rule sim.Rule, done func(seed uint64, w *sim.World) bool) {
 	var work sync.WaitGroup
+	var next atomic.Int64
+	var mu sync.Mutex // over done
 	for range runtime.GOMAXPROCS(0) {
 		work.Go(func() {
 			for {
 				i := next.Add(1) - 1
-				if i >= int64(*seeds) || failed.Load() >= *maxFailures {
+				if i >= int64(*seeds) {
 					return
 				}
-				w := play(*first+uint64(i), false)
-				played.Add(1)
+				seed := *first + uint64(i)
+				w := play(seed, rule, false)
 				mu.Lock()
-				overlap += w.Check.Overlap
-				exposures += w.Check.Exposures
-				mu.Unlock()
-				switch {
-				case w.Check.Fine():
-				case *strict || split(w.Check.Problems):
-					failed.Add(1)
-					t.Error(failure(*first + uint64(i)))
-				default:
-					open.Add(1)
-					t.Logf("open: seed %d (%v): %v", *first+uint64(i), w.Shape, w.Check.Problems)
+				if !done(seed, w) {
+					next.Store(int64(*seeds))
 				}
+				mu.Unlock()
 			}
 		})
 	}
 	work.Wait()
-	if open.Load()*openShare > played.Load() {
-		t.Errorf("%d of %d stories show a fault: more than one in %d", open.Load(), played.Load(), openShare)
-	}
-	t.Logf("%d seeds of %v, %.1f seeds per second; documented exposures: two guards for %v in all, two answers after a suspension %d times",
-		played.Load(), *length, float64(played.Load())/time.Since(begin).Seconds(), overlap.Round(time.Second), exposures)
 }
 
 // openShare is the part of stories, one in so many, that may show what is open.
@@ -87,9 +123,10 @@ func split(problems []sim.Problem) bool {
 	return slices.ContainsFunc(problems, func(p sim.Problem) bool { return p.Rule == sim.OneHolder })
 }
 
-// play plays the story of a seed.
-func play(seed uint64, trace bool) *sim.World {
+// play plays the story of a seed, judged by one rule or, if that is 0, by all.
+func play(seed uint64, rule sim.Rule, trace bool) *sim.World {
 	w := sim.NewWorld(seed, sim.ShapeOf(seed))
+	w.Check.Only = rule
 	w.Trace, w.Detail = trace, *detail
 	sim.Story{Length: *length}.Tell(w)
 	w.Run(*length)
@@ -98,7 +135,7 @@ func play(seed uint64, trace bool) *sim.World {
 
 // failure plays a failing seed once more, with a timeline.
 func failure(seed uint64) string {
-	w := play(seed, true)
+	w := play(seed, 0, true)
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d (%v): %v\n", seed, w.Shape, w.Check.Problems)
 	fmt.Fprintf(&b, "replay: go test ./lab/sim -run TestSimStories -seeds 1 -seed %d -length %v\n", seed, *length)

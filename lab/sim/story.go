@@ -63,6 +63,7 @@ func (w *World) judge(want string, after time.Duration) {
 // Calm ends all faults and starts everything that is off.
 func (w *World) Calm() {
 	w.note("calm")
+	w.calms++
 	w.net = quiet()
 	w.Store.Up, w.Store.ReadOnly, w.Store.Slow, w.Store.Loses = true, false, 0, 0
 	if w.voter != nil {

@@ -29,6 +29,7 @@ type World struct {
 	order  int
 	lines  []string
 	atOnce int                        // events since time last passed
+	calms  int                        // numbers the calms
 	noted  int                        // problems that the timeline has
 	words  uint64                     // what the operator asked for: numbers the answers
 	yields bool                       // the operator has handed a claim over: no node is preferred any more
