@@ -89,7 +89,7 @@ func (w *World) faultPart(h *Host) {
 func (w *World) faultNoise(h *Host) {
 	o := w.Rand.IntN(len(w.Hosts) + 1)
 	l := &w.net.links[h.number][o]
-	switch w.Rand.IntN(5) {
+	switch w.Rand.IntN(7) {
 	case 0:
 		w.net.loss = w.Rand.Float64() * 0.4
 	case 1:
@@ -100,10 +100,25 @@ func (w *World) faultNoise(h *Host) {
 		l.loss = w.Rand.Float64()
 	case 4:
 		l.delay = w.spread(3 * time.Second)
+	default:
+		w.wearOut(h)
 	}
 	w.note("loss %.2f, delay up to %v, twice %.2f; %s -> %s loss %.2f, delay %v", w.net.loss, w.net.delay, w.net.twice,
 		h.Name, w.memberName(o), l.loss, l.delay)
 	w.look()
+}
+
+// wearOut makes what a host hears late, by up to a renewal's period, and then cuts it off.
+func (w *World) wearOut(h *Host) {
+	for o := range len(w.Hosts) + 1 {
+		w.net.links[o][h.number].delay = w.Shape.Timing.Renew
+	}
+	w.note("what comes to %s takes up to %v", h.Name, w.Shape.Timing.Renew)
+	w.during(w.spread(12*time.Second), func() {
+		w.note("%s is cut off from all", h.Name)
+		w.isolate(h.number)
+		w.ends(w.Heal)
+	})
 }
 
 func (w *World) faultHeal(*Host) { w.Heal() }
