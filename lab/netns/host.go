@@ -219,6 +219,9 @@ func namespacePIDs(status string) ([]int, error) {
 
 // isService reports whether the process is the guarded service and not a daemon.
 func isService(procDir string) bool {
+	if name, err := os.ReadFile(procDir + "/comm"); err == nil && string(name) == "nginx\n" {
+		return true
+	}
 	cmdline, err := os.ReadFile(procDir + "/cmdline")
 	return err == nil && bytes.Contains(cmdline, []byte("\x00lab\x00"+serviceName+"\x00"))
 }

@@ -64,6 +64,13 @@ func needEtcd(t *testing.T) {
 	}
 }
 
+func needNginx(t *testing.T) {
+	t.Helper()
+	if _, err := netns.NginxPath(); err != nil {
+		unavailable(t, "%v", err)
+	}
+}
+
 // play runs a scenario and judges it by what it expects of the system. A run in which
 // the machine held the lab up proves nothing and is repeated.
 func play(t *testing.T, s scenario.Scenario, system scenario.System, solovip string) verify.Verdict {

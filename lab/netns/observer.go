@@ -16,6 +16,7 @@ type observer struct {
 	begin    time.Time // on the boot clock: instant 0 of the history
 	progress func(verify.Mark)
 	seen     chan struct{} // has an element after an observation
+	service  verify.Source // by which a service is seen to answer
 
 	mu   sync.Mutex // guards rec and runs
 	rec  *verify.Recorder
@@ -28,8 +29,9 @@ type lifetime struct {
 	since time.Duration
 }
 
-func newObserver(nodes []string, progress func(verify.Mark)) *observer {
+func newObserver(nodes []string, service verify.Source, progress func(verify.Mark)) *observer {
 	return &observer{
+		service:  service,
 		begin:    boottime.Now(),
 		progress: progress,
 		seen:     make(chan struct{}, 1),
@@ -104,7 +106,7 @@ func (o *observer) happens(event scenario.Event, host string) (since time.Durati
 	case scenario.Ended:
 		return o.runs[host].since, !o.runs[host].runs
 	case scenario.Serves:
-		serving, from := o.rec.Holding(verify.UDP)
+		serving, from := o.rec.Holding(o.service)
 		return max(since, from), alone && len(serving) == 1 && serving[0] == host
 	}
 	return 0, false

@@ -20,7 +20,7 @@ func TestSolovip(t *testing.T) {
 		t.Fatalf("build solovip: %v\n%s", err, out)
 	}
 	runs := map[scenario.System][]string{
-		scenario.Veto: {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover"},
+		scenario.Veto: {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover", "service-broken", "address-by-hand"},
 		scenario.VRRP: {"failover", "orderly-stop", "killed", "forged-advert"},
 	}
 	for _, s := range scenario.Shipped() {
@@ -33,6 +33,9 @@ func TestSolovip(t *testing.T) {
 				// Where 50 ms count, nothing else may run beside it.
 				if s.Expect[system].Gap == 0 {
 					t.Parallel()
+				}
+				if s.Web {
+					needNginx(t)
 				}
 				if len(s.Named(scenario.Etcd)) > 0 {
 					needEtcd(t)

@@ -119,7 +119,11 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	for _, h := range job.Scenario.Named(scenario.Node) {
 		nodes = append(nodes, h.Name)
 	}
-	p := &player{job: job, seen: newObserver(nodes, progress), random: rand.New(rand.NewPCG(job.Seed, 0))}
+	service := verify.UDP
+	if job.Scenario.Web {
+		service = verify.HTTP
+	}
+	p := &player{job: job, seen: newObserver(nodes, service, progress), random: rand.New(rand.NewPCG(job.Seed, 0))}
 	defer p.close()
 	if err := p.setUp(); err != nil {
 		return Result{}, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -73,7 +74,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 			kind = verify.Setup
 		}
 		p.seen.mark(kind, step.Host, step.String())
-	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
+	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.EndService, scenario.BreakService, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -105,6 +106,13 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 		return h.signalWorker(syscall.SIGKILL)
 	case scenario.FreezeWorker:
 		return h.signalWorker(syscall.SIGSTOP)
+	case scenario.EndService:
+		return h.endService()
+	case scenario.BreakService:
+		return h.breakService()
+	case scenario.Assign:
+		vip := p.job.Scenario.VIP
+		return h.assign(vip.Addr().AsSlice(), net.CIDRMask(vip.Bits(), vip.Addr().BitLen()))
 	case scenario.Fill:
 		return h.fill()
 	case scenario.PowerOff:

@@ -38,10 +38,17 @@ type setup struct {
 	report     string // the oracle's socket
 	keepalived string // its path, when it is under test
 	etcd       string // its path, when it is the witness
+	nginx      string // its path, when it is the guarded service
 }
 
 // prepare finds and makes what all hosts share.
 func (s *setup) prepare() error {
+	if s.job.Scenario.Web {
+		var err error
+		if s.nginx, err = NginxPath(); err != nil {
+			return err
+		}
+	}
 	if s.job.System == scenario.Keepalived {
 		var err error
 		s.keepalived, err = KeepalivedPath()
@@ -67,6 +74,11 @@ func (s *setup) prepare() error {
 func (s *setup) write(h *host) error {
 	if err := s.guarded(h).Install(); err != nil {
 		return err
+	}
+	if s.job.Scenario.Web {
+		if err := h.writeNginx(); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(s.configFile(h), []byte(s.config(h)), 0o644)
 }
@@ -173,6 +185,10 @@ func (s *setup) blocks(h *host) string {
 			fmt.Fprintf(&b, "\n    timing %s", s.job.Scenario.Timing)
 		}
 		b.WriteString("\n}\n")
+	}
+	if s.job.Scenario.Web {
+		b.WriteString(h.webGuard(s.nginx))
+		return b.String()
 	}
 	fmt.Fprintf(&b, "guard echo {\n    protects %s\n    stop_timeout 0.5\n    start %q\n    stop %q\n    status %q\n}\n",
 		claimName, s.service("start", h), s.service("stop", h), s.service("status", h))

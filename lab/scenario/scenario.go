@@ -63,6 +63,7 @@ type Scenario struct {
 	VIP    netip.Prefix             `json:"vip"`                 // in the hosts' own network
 	Advert time.Duration            `json:"advert_ns,omitempty"` // advert_int; 0: one second
 	Timing string                   `json:"timing,omitempty"`    // the witness block's; empty: what solovip chooses
+	Web    bool                     `json:"web,omitempty"`       // the guarded service is a real nginx, which answers HTTP alone
 	Steps  []Step                   `json:"steps"`
 	Expect map[System]verify.Expect `json:"expect"` // a system that is missing is not run
 }
@@ -101,6 +102,9 @@ const (
 
 	KillWorker   Verb = "kill the worker"   // SIGKILL for the one process of Host's daemon that does the work
 	FreezeWorker Verb = "freeze the worker" // SIGSTOP for it
+	EndService   Verb = "end the service"   // SIGKILL for Host's guarded service, and nothing else
+	BreakService Verb = "break the service" // the service of Host cannot be started again
+	Assign       Verb = "assign"            // somebody puts the VIP on Host by hand
 	Fill         Verb = "fill"              // nothing more can be stored where Host's daemon keeps what outlives a restart
 
 	PowerOff  Verb = "power-off" // Host's link down and every process killed, at the same instant
@@ -183,6 +187,12 @@ func (s Step) String() string {
 		return "stop " + s.Host + " in order"
 	case Kill, Freeze, Thaw:
 		return fmt.Sprintf("%s every daemon process of %s", s.Do, s.Host)
+	case EndService:
+		return "kill the service of " + s.Host
+	case BreakService:
+		return "break the configuration of the service of " + s.Host
+	case Assign:
+		return "put the VIP on " + s.Host + " by hand"
 	case KillWorker, FreezeWorker:
 		return fmt.Sprintf("%s of %s", s.Do, s.Host)
 	case Fill:
@@ -286,7 +296,7 @@ func (s Scenario) validateStep(step Step) error {
 	switch step.Do {
 	case Start, MarkReady:
 		return nil
-	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff:
+	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, EndService, BreakService, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff:
 		return need(step.Host != "", "a host")
 	case Forge:
 		return need(step.Host != "" && step.For > 0, "a host and a length")

@@ -57,6 +57,7 @@ func Shipped() []Scenario {
 		orderlyStop(), handover(), standby(),
 		witnessStopped(), witnessAndPeerStopped(), stopWithoutWitness(), witnessWiped(), witnessReplaced(),
 		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),
+		serviceKilled(), serviceBroken(), addressByHand(), comesUpHolding(),
 	}
 	for i := range all {
 		if all[i].Hosts == nil {

@@ -166,6 +166,12 @@ func (d *daemon) linkChanged(ev vip.Event) {
 	case vip.LinkEvent:
 		d.post(node.Link{Interface: ev.Interface, Up: ev.Up})
 	case vip.AddressEvent:
-		// The next extension puts back what somebody took off.
+		// One that somebody took off is put back by the next extension.
+		if ev.Added {
+			select {
+			case d.appeared <- ev:
+			case <-d.workCtx.Done():
+			}
+		}
 	}
 }

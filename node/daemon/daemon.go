@@ -68,6 +68,7 @@ type daemon struct {
 
 	commands  commands
 	events    chan node.Event
+	appeared  chan vip.AddressEvent // addresses that came onto an interface
 	snapshots chan chan node.Snapshot
 	work      *errgroup.Group
 	workCtx   context.Context //nolint:containedctx // the lifetime of everything that Run starts
@@ -138,6 +139,7 @@ func newDaemon(opt Options) *daemon {
 		ungated:   map[string]error{},
 		commands:  commands{waiting: map[uint64]chan response{}},
 		events:    make(chan node.Event, eventQueue),
+		appeared:  make(chan vip.AddressEvent),
 		snapshots: make(chan chan node.Snapshot),
 	}
 }

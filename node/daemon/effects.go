@@ -174,6 +174,27 @@ const shortestLifetime = 2 * time.Second
 
 var errLate = errors.New("the permission ended before the addresses were on: this process was stalled")
 
+// expel takes an address off that somebody else has put on this host, of a claim that it
+// does not hold: two nodes would answer for it. Those that this process puts on are in the
+// run state before they appear, and until they are off.
+func (d *daemon) expel(ev vip.AddressEvent) {
+	for _, claim := range sortedKeys(d.settings.claims) {
+		if _, on := d.run.data.Claims[claim]; on {
+			continue
+		}
+		for _, addr := range d.settings.claims[claim].addresses {
+			if addr.Interface != ev.Interface || addr.Prefix.Addr() != ev.Prefix.Addr() {
+				continue
+			}
+			if there, err := d.kernel.Has(addr); err == nil && !there {
+				continue // it was ours, and has gone since
+			}
+			d.log.Warn("somebody has put on an address of a claim that is not held here; it is taken off", "claim", claim, "address", addr.String(),
+				"err", d.removeAddresses([]vip.Address{addr}))
+		}
+	}
+}
+
 // takeOff takes the claim's addresses off this host for good.
 func (d *daemon) takeOff(claim string) error {
 	err := d.removeAddresses(d.claim(claim).addresses)

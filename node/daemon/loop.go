@@ -39,6 +39,8 @@ func (d *daemon) loop(ctx context.Context) error {
 		case <-timer.C:
 			// After a freeze adverts are waiting: they come before the time that has passed.
 			done = d.drain() || d.step(node.Tick{})
+		case ev := <-d.appeared:
+			d.expel(ev)
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
 		case <-beat.C:
@@ -135,6 +137,8 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 			}
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
+		case ev := <-d.appeared:
+			d.expel(ev)
 		case <-beat:
 			d.opt.Beat()
 			d.step(node.Tick{}) // the watchdog does not wait for the start
