@@ -171,8 +171,8 @@ func (d *daemon) after(wait time.Duration, fn func()) {
 // there is room; what comes for one that has ended is lost.
 func (d *daemon) receive(kind traffic, fn func()) {
 	switch {
-	case d.host.daemon != d || d.host.asleep:
-	case !d.frozen:
+	case d.host.daemon != d || d.host.asleep && kind != internal: // nobody is there to take it
+	case !d.frozen && !d.host.asleep:
 		fn()
 	default:
 		waiting := 0
