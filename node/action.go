@@ -64,6 +64,9 @@ type (
 		Claim  string
 		Always bool
 		Token  arbiter.Token
+		// Until is the end of the permission, zero when none is needed: after it nothing is
+		// started, however long the daemon was held up.
+		Until time.Time
 	}
 	// StopGuards stops them, Kill without grace, and verifies it. GuardsDone follows.
 	StopGuards struct {

@@ -125,7 +125,7 @@ func (n *Node) settleGuards(now time.Time, c *claim) {
 				n.promises.Settle(c.cfg.Name)
 			}
 		}
-		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token}, run, c.forced)
+		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token, Until: c.verdict.Until}, run, c.forced)
 	}
 	if c.cfg.GuardedAlways {
 		run := !now.Before(c.fenced)

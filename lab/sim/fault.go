@@ -51,10 +51,15 @@ func (w *World) heal(a, b int) {
 	w.look()
 }
 
-// ends has a fault end after a random time, most of the time.
+// ends has a fault end after a random time, most of the time, if the calm has not ended it
+// before: what comes after that stays.
 func (w *World) ends(fn func()) {
-	if !w.chance(4) {
-		w.After(w.spread(12*time.Second), fn)
+	if calms := w.calms; !w.chance(4) {
+		w.After(w.spread(12*time.Second), func() {
+			if w.calms == calms {
+				fn()
+			}
+		})
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 var (
 	errGuardEnded = errors.New("it has ended by itself")
 	errGuardStuck = errors.New("it cannot be shown to be stopped")
+	errTooLate    = errors.New("the permission has ended meanwhile")
 	errCancelled  = errors.New("the start was ended by a stop")
 )
 
@@ -35,6 +36,10 @@ func (d *daemon) startGuards(a node.StartGuards) {
 		h.world.Check.Served(h.world.Now, a.Claim, h.Name, d.fenced[claim].Sub(h.boot()))
 		h.world.report()
 		d.after(h.world.upTo(guardStart), func() { d.step(node.GuardsDone{Claim: a.Claim, Always: true, On: true}) })
+		return
+	}
+	if !a.Until.IsZero() && !h.boot().Before(a.Until) {
+		d.step(node.GuardsDone{Claim: a.Claim, On: true, Err: errTooLate})
 		return
 	}
 	g := &h.guards[claim]

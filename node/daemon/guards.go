@@ -10,6 +10,7 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 
 	"github.com/solovip/solovip/fencing/guard"
+	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/node"
 )
 
@@ -49,6 +50,8 @@ func (d *daemon) openGuards(claim string, set claimSettings) *guardSet {
 	}
 	return g
 }
+
+var errTooLate = errors.New("the permission has ended meanwhile")
 
 var errEnded = errors.New("exit status 0")
 
@@ -99,6 +102,9 @@ func (d *daemon) startGuards(a node.StartGuards) {
 	env := []string{"SOLOVIP_CLAIM=" + a.Claim, fmt.Sprintf("SOLOVIP_TOKEN=%d", a.Token)}
 	d.lanes.run(guardLane(a.Claim, a.Always), func(context.Context) {
 		err := g.err
+		if err == nil && !a.Until.IsZero() && !boottime.Now().Before(a.Until) {
+			err = errTooLate
+		}
 		if err == nil {
 			err = g.kind(a.Always).Start(ctx, env)
 		}
