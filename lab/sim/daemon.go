@@ -225,6 +225,7 @@ func (d *daemon) run() {
 		ev := d.events[0]
 		d.events = d.events[1:]
 		d.actions = d.node.Step(d.host.boot(), ev)
+		d.noteFences()
 		d.awake = true
 	}
 	d.busy = false
