@@ -54,12 +54,8 @@ func (w *World) heal(a, b int) {
 // ends has a fault end after a random time, most of the time, if the calm has not ended it
 // before: what comes after that stays.
 func (w *World) ends(fn func()) {
-	if calms := w.calms; !w.chance(4) {
-		w.After(w.spread(12*time.Second), func() {
-			if w.calms == calms {
-				fn()
-			}
-		})
+	if !w.chance(4) {
+		w.during(w.spread(12*time.Second), fn)
 	}
 }
 

@@ -31,7 +31,6 @@ type World struct {
 	atOnce int                        // events since time last passed
 	calms  int                        // numbers the calms
 	noted  int                        // problems that the timeline has
-	calms  int                        // how often all faults were ended
 	words  uint64                     // what the operator asked for: numbers the answers
 	yields bool                       // the operator has handed a claim over: no node is preferred any more
 	peak   []arbiter.Token            // by claim: the highest token of any holding
