@@ -150,6 +150,9 @@ func (b *Ballot) Won() bool { return b.Running() && len(b.yes) >= b.needed }
 // Failed reports whether so many have refused in this round that it cannot bring enough.
 func (b *Ballot) Failed() bool { return len(b.no) > len(b.voters)-b.needed }
 
+// Adopt takes over the permission that promises have given to a former start of this node.
+func (b *Ballot) Adopt(until time.Time) { b.until = until }
+
 // Until returns the end of the permission that the promises give; zero: none was
 // ever given.
 func (b *Ballot) Until() time.Time { return b.until }

@@ -31,6 +31,8 @@ type Config struct {
 	// Former are the claims that a former start of this daemon may have held, with their tokens:
 	// see former.go.
 	Former map[string]arbiter.Token
+	// Kept are the claims that a former start left in place for this one: see adopt.go.
+	Kept   map[string]Kept
 	Claims []ClaimConfig // sorted by name
 }
 

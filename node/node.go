@@ -21,6 +21,7 @@ type Node struct {
 	stopped     bool
 	leaving     leaving
 	former      former
+	silent      bool        // adopting: scripts are told nothing
 	toldSilent  arbiter.Tri // whether the operator was told that the witness is silent
 	reference   arbiter.Tri // whether it answered
 	referenceAt time.Time   // when it was asked, or answered
@@ -84,7 +85,7 @@ func New(cfg Config) (*Node, error) {
 		n.fresh = min(freshFor, cfg.Timing.Hold)
 	}
 	if cfg.Mode == arbiter.ModeLease {
-		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing})
+		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing, Held: cfg.grants()})
 	}
 	return n, nil
 }
@@ -195,8 +196,16 @@ func (n *Node) start(now time.Time) {
 	}
 	n.track(now)
 	for _, in := range n.instances() {
+		if _, kept := n.cfg.Kept[in.claim.cfg.Name]; kept {
+			continue
+		}
 		_, former := n.cfg.Former[in.claim.cfg.Name]
 		n.drive(now, in, vrrp.Start{Goodbye: former})
+	}
+	for _, c := range n.inOrder() {
+		if k, kept := n.cfg.Kept[c.cfg.Name]; kept {
+			n.adopt(now, c, k)
+		}
 	}
 	n.beginFormer(now)
 }
@@ -254,7 +263,7 @@ func (n *Node) changed(now time.Time, in *instance, a vrrp.Changed) {
 		// The RFC's rule: a master that outranks this one was heard, or the instance failed.
 		c.let(n, now, a.Why)
 	}
-	if n.stopping != (a.To == vrrp.StateInit) {
+	if n.silent || n.stopping != (a.To == vrrp.StateInit) {
 		// An orderly stop is told as STOP alone, not as the BACKUP on the way; and an
 		// instance that a reload ends is told nothing.
 		return

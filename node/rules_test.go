@@ -30,6 +30,11 @@ type ruled struct {
 
 func (r *rules) init(cfg Config) {
 	r.name, r.cfg, r.claims = cfg.Name, cfg, map[string]*ruled{}
+	for _, c := range cfg.Claims {
+		if k, kept := cfg.Kept[c.Name]; kept {
+			r.claims[c.Name] = &ruled{stored: k.Token, armed: true, until: k.Until(), on: true, guards: c.Guarded}
+		}
+	}
 }
 
 func (r *rules) claim(name string) *ruled {

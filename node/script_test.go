@@ -471,6 +471,19 @@ func setting(cfg *Config, key, value string) error {
 		err = perr
 		cfg.Former = map[string]arbiter.Token{cfg.Claims[0].Name: arbiter.Token(n)}
 		cfg.Claims[0].Token = arbiter.Token(n)
+	case "kept": // TOKEN: a former start has left the claim in place, leased for 2 s more
+		n, perr := strconv.ParseUint(value, 10, 64)
+		err = perr
+		k := Kept{Token: arbiter.Token(n)}
+		switch cfg.Mode {
+		case arbiter.ModeLease:
+			k.Leased = testStart.Add(2 * time.Second)
+		case arbiter.ModeQuorum:
+			k.Promised = testStart.Add(2 * time.Second)
+		case arbiter.ModeNone, arbiter.ModeVRRP, arbiter.ModeVeto:
+		}
+		cfg.Kept = map[string]Kept{cfg.Claims[0].Name: k}
+		cfg.Claims[0].Token = k.Token
 	case "left":
 		cfg.Left = true
 	case "watchdog":

@@ -13,6 +13,15 @@ type Config struct {
 	Node        string
 	Incarnation uint64 // grows with each start of the daemon
 	Timing      Timing // must pass Check
+	// Held is what a former start of the daemon held by this witness when it left that in place. It is
+	// dead, so nobody but this one holds it until then.
+	Held map[string]Grant
+}
+
+// Grant is a permission to hold a claim with a token until an instant.
+type Grant struct {
+	Token arbiter.Token
+	Until time.Time
 }
 
 // Lease is one node's relation to the witness: what it has seen there, what it holds
@@ -36,7 +45,7 @@ type Lease struct {
 	until   time.Time // the end of the last renewal that was seen to succeed
 	held    map[string]arbiter.Token
 	used    map[string]bool   // something of the claim may be on this node, whatever the records say
-	former  map[string]grant  // held by a witness that was replaced: to be asserted at the new one
+	former  map[string]Grant  // held by a witness that was replaced, or by a former start: to be asserted
 	from    map[string]string // who a claim was last taken from without a release
 	wishes  map[string]wish
 	next    time.Time // the next renewal
@@ -60,12 +69,6 @@ type seenNode struct {
 type seenClaim struct {
 	Versioned[ClaimRecord]
 	changed time.Time // when this version was first seen
-}
-
-// grant is a permission that was given by a store that is gone.
-type grant struct {
-	token arbiter.Token
-	until time.Time
 }
 
 // wish is what is to become of a claim: take it, or release it in favour of to.
@@ -99,16 +102,18 @@ func NewLease(cfg Config) *Lease {
 	if err := cfg.Timing.Check(); err != nil {
 		panic("witness: " + err.Error())
 	}
-	return &Lease{
+	l := &Lease{
 		cfg:    cfg,
 		nodes:  map[string]seenNode{},
 		claims: map[string]seenClaim{},
 		held:   map[string]arbiter.Token{},
 		used:   map[string]bool{},
-		former: map[string]grant{},
+		former: map[string]Grant{},
 		from:   map[string]string{},
 		wishes: map[string]wish{},
 	}
+	maps.Copy(l.former, cfg.Held)
+	return l
 }
 
 // Take asks for the claim, with a token above floor, as soon as the records allow it,
@@ -148,7 +153,7 @@ func (l *Lease) Hasten(now time.Time) { l.next = now }
 // hold it, and whether the witness has granted it at all.
 func (l *Lease) Permission(claim string) (arbiter.Token, time.Time, bool) {
 	if g, ok := l.former[claim]; ok {
-		return g.token, g.until, true
+		return g.Token, g.Until, true
 	}
 	token, ok := l.held[claim]
 	return token, l.until, ok
@@ -261,11 +266,11 @@ func (l *Lease) build(now time.Time, f *flight) Swap {
 func (l *Lease) assert(now time.Time, s *Swap, f *flight) {
 	for _, claim := range slices.Sorted(maps.Keys(l.former)) {
 		g, rec := l.former[claim], l.claims[claim]
-		if _, wished := s.IfClaims[claim]; wished || !now.Before(g.until) {
+		if _, wished := s.IfClaims[claim]; wished || !now.Before(g.Until) {
 			continue
 		}
-		f.takes[claim] = g.token
-		s.Claims = append(s.Claims, ClaimRecord{Claim: claim, Holder: l.cfg.Node, Incarnation: l.cfg.Incarnation, Token: g.token})
+		f.takes[claim] = g.Token
+		s.Claims = append(s.Claims, ClaimRecord{Claim: claim, Holder: l.cfg.Node, Incarnation: l.cfg.Incarnation, Token: g.Token})
 		l.evict(s, rec.Record)
 		s.IfClaims[claim] = rec.Version
 	}

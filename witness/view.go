@@ -53,7 +53,7 @@ func (l *Lease) Standing(now time.Time, claim string) Standing {
 	s := Standing{State: Waiting, Holder: r.Holder, Token: r.Token, Released: r.Released, To: r.To}
 	unseen := l.since.IsZero() || l.stale(now)
 	// What was granted is so to its end, whatever can be seen now.
-	if _, until, mine := l.Permission(claim); mine && (l.former[claim].token == 0 && !unseen || now.Before(until)) {
+	if _, until, mine := l.Permission(claim); mine && (l.former[claim].Token == 0 && !unseen || now.Before(until)) {
 		s.State = Mine
 		return s
 	}
@@ -204,7 +204,7 @@ func (l *Lease) settle(now time.Time) {
 		}
 	}
 	for claim, g := range l.former {
-		if r := l.claims[claim].Record; r.Token > g.token || r.Token == g.token && r.Released {
+		if r := l.claims[claim].Record; r.Token > g.Token || r.Token == g.Token && r.Released {
 			delete(l.former, claim) // somebody has had it after this node
 		}
 	}
@@ -240,7 +240,7 @@ func (l *Lease) replace(now time.Time) {
 	clear(l.nodes)
 	clear(l.claims)
 	for claim, token := range l.held {
-		l.former[claim] = grant{token, l.until}
+		l.former[claim] = Grant{token, l.until}
 	}
 	clear(l.held)
 	clear(l.wishes)

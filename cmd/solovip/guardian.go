@@ -1,16 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
+	"github.com/solovip/solovip/control"
 	"github.com/solovip/solovip/node/daemon"
 	"github.com/solovip/solovip/node/guardian"
 )
@@ -18,6 +25,9 @@ import (
 // workerFlag makes a node the worker of a guardian. It stands last in the worker's command
 // line, where ps shows it.
 const workerFlag = "worker"
+
+// takeOverFlag makes a running node start its program anew, and keep what it holds.
+const takeOverFlag = "take-over"
 
 // vrrpWorker is the worker for VRRP and claims.
 const vrrpWorker = "vrrp"
@@ -27,24 +37,48 @@ func runNode(c *cli.Context, opt daemon.Options) error {
 	if c.IsSet(workerFlag) {
 		return runWorker(c.Context, opt)
 	}
+	if c.Bool(takeOverFlag) {
+		return takeOver(c)
+	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, nodeSignals()...)
 	defer signal.Stop(signals)
 	watchdog, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
 		opt.Logger.Warn("the service manager's watchdog is not served: its settings cannot be read", "err", err)
 	}
-	code := guardian.Run(guardian.Config{
-		Workers:  []guardian.Worker{{Name: vrrpWorker, Args: append(os.Args[1:len(os.Args):len(os.Args)], "--"+workerFlag, vrrpWorker)}},
-		Signals:  signals,
-		Notify:   notifySystemd(opt.Logger),
-		Watchdog: watchdog / 3,
-		Logger:   opt.Logger,
-	})
-	if code != 0 {
-		return cli.Exit("", code) // the worker has said why
+	for {
+		code := guardian.Run(guardian.Config{
+			Workers:  []guardian.Worker{{Name: vrrpWorker, Args: append(os.Args[1:len(os.Args):len(os.Args)], "--"+workerFlag, vrrpWorker)}},
+			Signals:  signals,
+			Notify:   notifySystemd(opt.Logger),
+			Watchdog: watchdog / 3,
+			Logger:   opt.Logger,
+		})
+		switch code {
+		case 0:
+			return nil
+		case guardian.Again:
+			// It does not return, unless it fails; then the present program goes on.
+			opt.Logger.Error("the program's file cannot be run; going on with the present one", "err", execSelf())
+		default:
+			return cli.Exit("", code) // the worker has said why
+		}
 	}
-	return nil
+}
+
+// nodeSignals are those that reach a node's worker, by the guardian.
+func nodeSignals() []os.Signal {
+	return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, guardian.TakeOver}
+}
+
+// execSelf replaces this program by what its file is now.
+func execSelf() error {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, os.Args, os.Environ())
 }
 
 // notifySystemd returns what tells the service manager; outside systemd it does nothing.
@@ -65,8 +99,8 @@ func runWorker(parent context.Context, opt daemon.Options) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	reload := make(chan struct{}, 1) // more than one waiting SIGHUP is one reload
+	signal.Notify(signals, nodeSignals()...)
+	reload, leave := make(chan struct{}, 1), make(chan struct{}, 1) // more than one waiting signal is one
 	go func() {
 		for {
 			select {
@@ -75,10 +109,9 @@ func runWorker(parent context.Context, opt daemon.Options) error {
 				case syscall.SIGTERM, syscall.SIGINT:
 					cancel() // a second one is the guardian's affair
 				case syscall.SIGHUP:
-					select {
-					case reload <- struct{}{}:
-					default:
-					}
+					wish(reload)
+				case guardian.TakeOver:
+					wish(leave)
 				}
 			case <-link.Gone():
 				opt.Logger.Error("the guardian has died: stopping in order")
@@ -88,10 +121,86 @@ func runWorker(parent context.Context, opt daemon.Options) error {
 		}
 	}()
 	link.Here()
-	opt.Reload, opt.Notify, opt.Beat, opt.Pause = reload, link.Notify, link.Beat, link.Pause
+	opt.Reload, opt.TakeOver = reload, leave
+	opt.Notify, opt.Beat, opt.Pause = link.Notify, link.Beat, link.Pause
 	err = daemon.Run(ctx, opt)
-	if err == nil || errors.Is(err, daemon.ErrConfig) {
+	switch {
+	case errors.Is(err, daemon.ErrLeft):
+		link.Again()
+		return nil
+	case err == nil, errors.Is(err, daemon.ErrConfig):
 		link.Final()
 	}
 	return err
+}
+
+// wish puts a value into a channel of one, unless there is one.
+func wish(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// takenOver is how long a take-over may take.
+const takenOver = 10 * time.Second
+
+// takeOver asks the node that runs with the run directory to start its program anew, and waits
+// until it has.
+func takeOver(c *cli.Context) error {
+	dir := c.String("run-dir")
+	old, err := control.Owner(dir)
+	if err != nil {
+		return err
+	}
+	parent, err := guardianOf(old)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(parent, guardian.TakeOver); err != nil {
+		return fmt.Errorf("signal the guardian, process %d: %w", parent, err)
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(takenOver)
+	for {
+		select {
+		case <-look.C:
+		case <-late:
+			return fmt.Errorf("process %d has not been replaced within %v: its log says why", old, takenOver)
+		case <-c.Context.Done():
+			return c.Context.Err()
+		}
+		now, err := control.Owner(dir)
+		if err != nil || now == old {
+			continue // it is between the two, or has not begun
+		}
+		if client, err := control.Dial(dir); err == nil {
+			if _, err = client.Snapshot(c.Context); err == nil {
+				_, err = fmt.Fprintf(c.App.Writer, "process %d has taken over from %d\n", now, old)
+				return err
+			}
+		}
+	}
+}
+
+// guardianOf returns the parent of a worker.
+func guardianOf(worker int) (int, error) {
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", worker))
+	if err != nil {
+		return 0, fmt.Errorf("look at process %d: %w", worker, err)
+	}
+	if !strings.Contains(string(cmdline), "\x00--"+workerFlag+"\x00") {
+		return 0, fmt.Errorf("process %d is no node's worker", worker)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", worker))
+	if err != nil {
+		return 0, fmt.Errorf("look at process %d: %w", worker, err)
+	}
+	// PID (NAME) STATE PPID ...; see proc(5). The name may hold anything.
+	words := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(words) < 2 {
+		return 0, fmt.Errorf("look at process %d: its stat has no parent", worker)
+	}
+	return strconv.Atoi(words[1])
 }

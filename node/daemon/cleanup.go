@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/fencing/gate"
 	"github.com/solovip/solovip/fencing/guard"
 	"github.com/solovip/solovip/vrrp/vip"
@@ -15,46 +14,60 @@ import (
 // cleanUpFormer is the first thing that a daemon does: it takes off what a former run of it
 // left, by the run state alone, because the configuration may have changed or be broken by now. The
 // former run is dead: this process has the lock of the run directory, which the kernel
-// gave back with that one. It returns the claims that were still on, with their tokens.
-func (d *daemon) cleanUpFormer(ctx context.Context) (map[string]arbiter.Token, error) {
+// gave back with that one. What was left in place on purpose stays for now.
+func (d *daemon) cleanUpFormer(ctx context.Context) error {
 	var err error
 	if d.kernel, err = vip.Open(); err != nil {
-		return nil, err
+		return err
 	}
 	if d.run, err = openRunState(d.opt.RunDir); err != nil {
-		return nil, err
+		return err
 	}
-	held := map[string]arbiter.Token{}
-	for name, c := range d.run.data.Claims {
+	if d.left, err = d.run.take(); err != nil {
+		d.log.Error("what a predecessor left in place is not adopted", "err", err)
+		d.left = nil
+	}
+	return d.cleanUpBut(ctx, d.inPlace())
+}
+
+// cleanUpBut takes off what the run state names, but for some claims. Those that were
+// still on are released when the node starts.
+func (d *daemon) cleanUpBut(ctx context.Context, kept []string) error {
+	var killed []string
+	for _, name := range sortedKeys(d.run.data.Claims) {
+		if slices.Contains(kept, name) || slices.Contains(d.cleaned, name) {
+			continue
+		}
+		c := d.run.data.Claims[name]
 		if c.Gated && d.gate == nil {
+			var err error
 			// To open it shuts all that it guards.
 			if d.gate, err = gate.Open(gateName, d.log); err != nil {
-				return nil, fmt.Errorf("clean up what a former run left of %s: %w", name, err)
+				return fmt.Errorf("clean up what a former run left of %s: %w", name, err)
 			}
 		}
-	}
-	for _, name := range sortedKeys(d.run.data.Claims) {
-		c := d.run.data.Claims[name]
 		on, err := d.anyThere(c.Addresses)
 		if err == nil {
 			err = d.removeAddresses(c.Addresses)
 		}
-		if err == nil && d.gate != nil {
+		if err == nil && c.Gated {
 			err = d.gate.Unguard(gated(c.Addresses))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("clean up what a former run left of %s: %w", name, err)
+			return fmt.Errorf("clean up what a former run left of %s: %w", name, err)
 		}
 		if on {
-			held[name] = c.Token
+			d.former[name] = c.Token
 		}
-		d.killed = append(d.killed, c.Guards...)
+		d.cleaned = append(d.cleaned, name)
+		killed = append(killed, c.Guards...)
 		d.log.Warn("a former run ended without letting go: its addresses are off now", "claim", name, "were_on", on)
 	}
-	if err := d.killGuards(ctx, d.killed); err != nil {
-		return nil, fmt.Errorf("stop guarded services that a former run left: %w", err)
+	if err := d.killGuards(ctx, killed); err != nil {
+		return fmt.Errorf("stop guarded services that a former run left: %w", err)
 	}
-	return held, nil
+	d.killed = append(d.killed, killed...)
+	return nil
 }
 
 // anyThere reports whether one of the addresses is on this host.
@@ -87,11 +100,9 @@ func (d *daemon) killGuards(ctx context.Context, names []string) error {
 // remember writes down what of the claim is about to be on this host.
 func (d *daemon) remember(claim string) error {
 	set := d.claim(claim)
-	c := runClaim{Token: d.store.tokens()[claim], Gated: d.gate != nil, Addresses: set.addresses}
-	for _, g := range set.guards {
-		c.Guards = append(c.Guards, g.Name)
-	}
-	return d.run.remember(claim, c)
+	return d.run.remember(claim, runClaim{
+		Token: d.store.tokens()[claim], Gated: d.gate != nil, Addresses: set.addresses, Guards: set.guardNames(),
+	})
 }
 
 // forget drops claims of which nothing is left here. Should that fail, a successor finds
@@ -106,6 +117,9 @@ func (d *daemon) forget(claims ...string) {
 // whose run directory is gone, or of another program. Nothing is held at the start.
 func (d *daemon) cleanUp(ctx context.Context) error {
 	for _, name := range sortedKeys(d.settings.claims) {
+		if _, kept := d.settings.node.Kept[name]; kept {
+			continue
+		}
 		if err := d.removeAddresses(d.settings.claims[name].addresses); err != nil {
 			return fmt.Errorf("claim %s: cleaning up what a former run left: %w", name, err)
 		}

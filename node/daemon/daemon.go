@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type Options struct {
 	Notify func(state string)
 	// Beat tells who watches this process that its loop runs, each 200 ms.
 	Beat func()
+	// TakeOver asks the daemon to leave what it holds in place for a successor: Run returns
+	// ErrLeft then.
+	TakeOver <-chan struct{}
 	// Pause is how long to wait between cleaning up and taking part.
 	Pause time.Duration
 }
@@ -62,14 +66,19 @@ type daemon struct {
 	gate        *gate.Gate // nil in the modes without a deadline
 	dog         dog
 	run         *runState
-	killed      []string         // guarded services that were stopped behind a former run
-	ungated     map[string]error // claims whose gate could not be armed, and why
+	cleaned     []string                 // claims that were cleaned up behind a former run
+	former      map[string]arbiter.Token // those of them that were still on
+	killed      []string                 // guarded services that were stopped behind it
+	left        *leftBehind              // what it has left in place; nil: nothing
+	up          map[string]bool          // tracked scripts, as last heard; of the loop
+	ungated     map[string]error         // claims whose gate could not be armed, and why
 	asleep      asleep
 
 	commands  commands
 	events    chan node.Event
 	appeared  chan vip.AddressEvent // addresses that came onto an interface
 	snapshots chan chan node.Snapshot
+	leaves    chan struct{} // closed when the process is to end as it is
 	work      *errgroup.Group
 	workCtx   context.Context //nolint:containedctx // the lifetime of everything that Run starts
 }
@@ -89,7 +98,8 @@ const eventQueue = 1024
 const stopLimit = 90 * time.Second
 
 // Run runs a node until ctx ends and everything held is released, or until
-// something fails that nothing can be done about. It returns nil after an orderly stop.
+// something fails that nothing can be done about. It returns nil after an orderly stop. After
+// ErrLeft alone something of it still runs.
 func Run(ctx context.Context, opt Options) error {
 	// The socket's lock keeps a second daemon with this run directory from starting:
 	// two with one name would each believe that they are the node.
@@ -97,19 +107,29 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
 	d := newDaemon(opt)
-	defer d.close()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	former, err := d.cleanUpFormer(work)
-	if err != nil {
-		return err
+	end := make(chan error, 1)
+	go func() { end <- d.serve(ctx, work, cancel, socket) }()
+	select {
+	case err = <-end:
+	case <-d.leaves:
+		return ErrLeft
 	}
-	if err := d.open(former); err != nil {
+	cancel()
+	d.close()
+	return errors.Join(err, socket.Close())
+}
+
+// serve is Run between the opening of the socket and the closing of everything.
+func (d *daemon) serve(ctx, work context.Context, cancel func(), socket net.Listener) error {
+	if err := d.cleanUpFormer(work); err != nil {
 		return err
 	}
 	d.work, d.workCtx = errgroup.WithContext(work)
+	if err := d.open(); err != nil {
+		return errors.Join(err, d.cleanUpBut(work, nil))
+	}
 	d.lanes = newLanes(d.workCtx, d.work)
 	if err := d.cleanUp(d.workCtx); err != nil {
 		return err
@@ -121,7 +141,7 @@ func Run(ctx context.Context, opt Options) error {
 		defer cancel() // the loop's end is everybody's
 		return d.loop(ctx)
 	})
-	err = d.work.Wait()
+	err := d.work.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -141,12 +161,15 @@ func newDaemon(opt Options) *daemon {
 		events:    make(chan node.Event, eventQueue),
 		appeared:  make(chan vip.AddressEvent),
 		snapshots: make(chan chan node.Snapshot),
+		leaves:    make(chan struct{}),
+		former:    map[string]arbiter.Token{},
+		up:        map[string]bool{},
 	}
 }
 
-// open loads the configuration and opens what a node needs; nothing runs yet. former are
-// the claims that were cleaned up behind a former run.
-func (d *daemon) open(former map[string]arbiter.Token) error {
+// open loads the configuration and opens what a node needs; nothing runs yet. What was left in
+// place and is not adopted goes.
+func (d *daemon) open() error {
 	cfg, err := loadConfig(d.opt)
 	if err != nil {
 		return err
@@ -163,7 +186,11 @@ func (d *daemon) open(former map[string]arbiter.Token) error {
 	}
 	d.setSources(d.settings)
 	d.settings.node.Left, d.settings.node.Standby = d.store.flags()
-	d.settings.node.Former = former
+	d.settings.node.Kept = d.adoptable()
+	if err := d.cleanUpBut(d.workCtx, sortedKeys(d.settings.node.Kept)); err != nil {
+		return err
+	}
+	d.settings.node.Former = d.former
 	if d.node, err = node.New(d.settings.node); err != nil {
 		return err
 	}
@@ -190,13 +217,15 @@ func (d *daemon) openGate() error {
 		}
 		return err
 	}
-	if d.gate != nil {
-		return nil // it was opened to clean up
+	if d.gate != nil { // it was opened to clean up
+		d.armAdopted()
+		return nil
 	}
 	if d.gate, err = gate.Open(gateName, d.log); err != nil {
 		return fmt.Errorf("mode %v needs the gate, by which the kernel silences a VIP in time: %w: load the module nf_tables, and give this process CAP_NET_ADMIN; "+
 			"where there is no nf_tables, write fencing { gate lifetime }", m, err)
 	}
+	d.armAdopted()
 	return nil
 }
 

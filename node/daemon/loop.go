@@ -24,7 +24,7 @@ func (d *daemon) loop(ctx context.Context) error {
 	defer beat.Stop()
 	d.firstState(ctx, beat.C)
 	d.step(node.Start{})
-	d.forget(sortedKeys(d.run.data.Claims)...) // those whom it concerns have been told
+	d.forget(d.cleaned...) // those whom it concerns have been told
 	d.opt.Notify(sd.SdNotifyReady)
 	stop := ctx.Done()
 	var limit <-chan time.Time
@@ -47,6 +47,13 @@ func (d *daemon) loop(ctx context.Context) error {
 			d.opt.Beat()
 		case <-d.opt.Reload:
 			done = d.reload()
+		case <-d.opt.TakeOver:
+			if err := d.leaveInPlace(); err != nil {
+				d.log.Error("not leaving: this process goes on", "err", err)
+				break
+			}
+			close(d.leaves)
+			select {} // nothing of what is held may be touched any more
 		case <-stop:
 			stop = nil
 			d.opt.Notify(sd.SdNotifyStopping)
@@ -80,6 +87,9 @@ func (d *daemon) drain() (stopped bool) {
 // once, until nothing is left. It reports whether the node has stopped.
 func (d *daemon) step(ev node.Event) (stopped bool) {
 	d.wakeUp()
+	if s, ok := ev.(node.Script); ok {
+		d.up[s.Name] = s.Up
+	}
 	queue := []node.Event{ev}
 	for len(queue) > 0 {
 		ev, queue = queue[0], queue[1:]
@@ -119,8 +129,14 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 			}
 		}
 	}
-	if len(d.settings.node.Former) > 0 {
+	if len(d.settings.node.Former) > 0 || len(d.settings.node.Kept) > 0 {
 		limit = releaseWithin // nobody holds what a former run did, and others wait for it
+	}
+	if d.left != nil {
+		for _, name := range sortedKeys(d.left.Scripts) {
+			d.step(node.Script{Name: name, Up: d.left.Scripts[name]})
+			delete(waiting, node.Script{Name: name})
+		}
 	}
 	d.startScripts(d.settings.scripts)
 	enough, rested := time.After(limit), time.After(d.opt.Pause)

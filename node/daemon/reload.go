@@ -32,8 +32,8 @@ func (d *daemon) planReload() (*settings, error) {
 // sameCluster reports whether everything but the claims is the same.
 func sameCluster(a, b *settings) bool {
 	x, y := a.node, b.node
-	x.Claims, x.Left, x.Standby, x.Former = nil, false, false, nil
-	y.Claims, y.Left, y.Standby, y.Former = nil, false, false, nil
+	x.Claims, x.Left, x.Standby, x.Former, x.Kept = nil, false, false, nil, nil
+	y.Claims, y.Left, y.Standby, y.Former, y.Kept = nil, false, false, nil, nil
 	if !reflect.DeepEqual(x, y) {
 		return false
 	}

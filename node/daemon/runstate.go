@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
 )
 
@@ -27,6 +28,7 @@ type runState struct {
 type runData struct {
 	Boot   string              `json:"boot"` // which boot of the host it is about
 	Claims map[string]runClaim `json:"claims"`
+	Left   *leftBehind         `json:"left,omitempty"` // for a successor to adopt; nil: it has to clean up
 }
 
 // runClaim is what may be on this host of one claim.
@@ -81,6 +83,31 @@ func (r *runState) forget(names ...string) error {
 		delete(r.data.Claims, name)
 	}
 	return r.write()
+}
+
+// leave notes that a successor may adopt what is held, with which tokens.
+func (r *runState) leave(left *leftBehind, kept map[string]node.Kept) error {
+	for name, k := range kept {
+		c := r.data.Claims[name]
+		c.Token = k.Token
+		r.data.Claims[name] = c
+	}
+	r.data.Left = left
+	err := r.write()
+	if err != nil {
+		r.data.Left = nil
+	}
+	return err
+}
+
+// take returns what was left in place, and sees to it that nobody else adopts it.
+func (r *runState) take() (*leftBehind, error) {
+	left := r.data.Left
+	if left == nil {
+		return nil, nil
+	}
+	r.data.Left = nil
+	return left, r.write()
 }
 
 // write replaces the file: a crash leaves the old one or the new one.

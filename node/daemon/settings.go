@@ -49,6 +49,7 @@ type claimSettings struct {
 	always    []guard.Config // run on every node
 	notify    config.Notify  // of the sync group
 	lifetime  time.Duration  // of addresses that are held without a deadline
+	patience  time.Duration  // how long backups certainly wait for an advert
 }
 
 // plan turns a configuration into settings for the host with the given addresses.
@@ -148,6 +149,9 @@ func (s *settings) planClaim(name string, group bool, notify config.Notify, memb
 		s.instances[in.Name] = is
 		set.addresses = append(set.addresses, is.addresses...)
 		set.lifetime = max(set.lifetime, in.AdvertInt*time.Duration(in.DownAdverts+1))
+		if wait := in.AdvertInt * time.Duration(max(in.DownAdverts-1, 1)); set.patience == 0 || wait < set.patience {
+			set.patience = wait
+		}
 		c.Instances = append(c.Instances, s.nodeInstance(name, in))
 	}
 	for _, g := range s.config.Guards {

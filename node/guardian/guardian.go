@@ -30,6 +30,16 @@ const (
 	healthy    = 30 * time.Second // who has lived for that long starts a new count
 )
 
+// TakeOver is the signal that asks a worker to end with Again; 40 is beyond those that
+// keepalived, systemd and the C library give a meaning to.
+const TakeOver = syscall.Signal(40)
+
+// Again is what Run returns when a worker has said that this program is to be started anew.
+// The caller executes the program's file, which may be a newer one by now, in this process: that
+// stays the one that the service manager knows, and its workers go on from where these
+// left everything.
+const Again = -1
+
 // Worker is a process to be kept running: this program, with other arguments.
 type Worker struct {
 	Name string // for the log
@@ -138,6 +148,8 @@ func (g *guardian) hear(h heard) {
 		w.up, w.ever = true, true
 	case wordFinal:
 		w.final = true
+	case wordAgain:
+		w.again = true
 	case "READY=1":
 		w.ready = true
 		if !g.allReady() {
@@ -205,6 +217,9 @@ func (g *guardian) ended(w *worker) {
 		g.start(w, 0)
 	case g.stopping:
 		g.code = max(g.code, code)
+	case w.again:
+		g.code = Again
+		g.stop()
 	case w.final || !w.ever:
 		// To start it again would not help: it says so itself, or it never got anywhere.
 		g.code = code

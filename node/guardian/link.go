@@ -23,6 +23,7 @@ const (
 	wordHere  = "here"  // it takes signals from now on
 	wordBeat  = "beat"  // its loop runs
 	wordFinal = "final" // it ends, and to start it again would not help
+	wordAgain = "again" // it ends, for this program to be started anew
 )
 
 // Link is a worker's end of its tie to the guardian. Its methods may be called at any
@@ -71,6 +72,10 @@ func (l *Link) Beat() { l.say(wordBeat) }
 
 // Final says that this process ends by its own decision.
 func (l *Link) Final() { l.say(wordFinal) }
+
+// Again says that this process has left everything in place, and ends for a successor: see
+// Again of Run.
+func (l *Link) Again() { l.say(wordAgain) }
 
 // Notify tells the service manager a state, through the guardian.
 func (l *Link) Notify(state string) {

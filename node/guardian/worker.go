@@ -24,6 +24,7 @@ type worker struct {
 	stopped bool      // it was told to stop
 	killed  bool      // and to die
 	final   bool      // it has said that it ends
+	again   bool      // and that the whole program is to be started anew
 	missed  int       // ticks of this process since its last word
 	lived   int       // and since its start
 
@@ -61,7 +62,7 @@ func (w *worker) start(program string, pause time.Duration, into chan<- heard) e
 		return fmt.Errorf("start worker %s: %w", w.Name, err)
 	}
 	w.cmd = cmd
-	w.here, w.up, w.stopped, w.killed, w.final, w.missed, w.lived = false, false, false, false, false, 0, 0
+	w.here, w.up, w.stopped, w.killed, w.final, w.again, w.missed, w.lived = false, false, false, false, false, false, 0, 0
 	go func() {
 		buf := make([]byte, 4096)
 		for {
