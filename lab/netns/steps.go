@@ -63,7 +63,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 		p.seen.mark(verify.Notice, "", fmt.Sprintf("wait for %v, drawn from the seed %d", drawn.Round(time.Millisecond), p.job.Seed))
 		last(ctx, drawn)
 		return true, nil
-	case scenario.Handover, scenario.StandbyOn, scenario.StandbyOff:
+	case scenario.Handover, scenario.StandbyOn, scenario.StandbyOff, scenario.TakeOver:
 		p.seen.mark(verify.Order, step.Host, step.String())
 		return p.order(ctx, step)
 	case scenario.Stop, scenario.Lead:
@@ -137,7 +137,7 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 		return err
 	case scenario.Lead:
 		return p.lead(ctx, h)
-	case scenario.Await, scenario.MarkReady, scenario.Hold, scenario.Phase, scenario.Handover, scenario.StandbyOn, scenario.StandbyOff:
+	case scenario.Await, scenario.MarkReady, scenario.Hold, scenario.Phase, scenario.Handover, scenario.StandbyOn, scenario.StandbyOff, scenario.TakeOver:
 	}
 	return errors.New("not a change")
 }

@@ -104,6 +104,9 @@ func (s *setup) command(h *host) []string {
 
 // order returns the command line of an operator's command on a host.
 func (s *setup) order(h *host, step scenario.Step) []string {
+	if step.Do == scenario.TakeOver {
+		return []string{s.job.Solovip, "node", "--" + string(step.Do), "--run-dir", h.runDir()}
+	}
 	argv := append([]string{s.job.Solovip}, strings.Fields(string(step.Do))...)
 	argv = append(argv, "--yes", "--run-dir", h.runDir())
 	if step.Peer != "" {

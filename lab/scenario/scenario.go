@@ -125,6 +125,7 @@ const (
 	Handover   Verb = "handover"    // an operator on Host: give the claim to Peer, or to whom the node chooses
 	StandbyOn  Verb = "standby on"  // an operator on Host: give away what it holds and take nothing
 	StandbyOff Verb = "standby off" // end that
+	TakeOver   Verb = "take-over"   // start the daemon's program anew, as after an upgrade, and keep what it holds
 )
 
 // Traffic is what a Drop step drops.
@@ -213,7 +214,7 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s forges adverts of priority 255 for %v", s.Host, s.For)
 	case Lead:
 		return "make " + s.Host + " the leader of the etcd"
-	case Handover, StandbyOn, StandbyOff:
+	case Handover, StandbyOn, StandbyOff, TakeOver:
 		return s.order()
 	case Phase:
 		return fmt.Sprintf("wait a random time of at most %v", s.For)
@@ -228,6 +229,9 @@ func (s Step) String() string {
 }
 
 func (s Step) order() string {
+	if s.Do == TakeOver {
+		return fmt.Sprintf("on %s: solovip node --%s", s.Host, s.Do)
+	}
 	text := fmt.Sprintf("on %s: solovip %s", s.Host, s.Do)
 	if s.Peer != "" {
 		text += " --to " + s.Peer
@@ -296,7 +300,7 @@ func (s Scenario) validateStep(step Step) error {
 	switch step.Do {
 	case Start, MarkReady:
 		return nil
-	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, EndService, BreakService, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff:
+	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, EndService, BreakService, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff, TakeOver:
 		return need(step.Host != "", "a host")
 	case Forge:
 		return need(step.Host != "" && step.For > 0, "a host and a length")

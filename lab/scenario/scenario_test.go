@@ -16,7 +16,7 @@ func TestShippedScenarios(t *testing.T) {
 	want := []string{
 		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated",
 		"power-off", "power-off-fast", "stall", "freeze", "pause", "killed", "worker-killed", "worker-frozen", "full-disk", "forged-advert",
-		"orderly-stop", "handover", "standby",
+		"orderly-stop", "restart", "handover", "standby",
 		"witness-stopped", "witness-and-peer-stopped", "stop-without-witness", "witness-wiped", "witness-replaced",
 		"etcd-member-lost", "etcd-leader-lost", "etcd-leader-moves",
 		"service-killed", "service-broken", "address-by-hand", "comes-up-holding",

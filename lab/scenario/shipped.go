@@ -54,7 +54,7 @@ func Shipped() []Scenario {
 	all := []Scenario{
 		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(),
 		powerOff(), powerOffFast(), stall(), freeze(), pause(), killed(), workerKilled(), workerFrozen(), fullDisk(), forgedAdvert(),
-		orderlyStop(), handover(), standby(),
+		orderlyStop(), restart(), handover(), standby(),
 		witnessStopped(), witnessAndPeerStopped(), stopWithoutWitness(), witnessWiped(), witnessReplaced(),
 		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),
 		serviceKilled(), serviceBroken(), addressByHand(), comesUpHolding(),
