@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/vrrp"
 )
 
@@ -45,9 +46,10 @@ type claim struct {
 	verdict arbiter.Verdict
 	want    arbiter.Want // Idle: why it would be taken
 
+	cause fencing.Cause // of a fencing that is about to begin
+
 	guards     guards          // those that run only where the claim is held
 	always     guards          // those that run on every node, unless it is fenced
-	fenced     time.Time       // until then the latter stay off
 	guardsAt   time.Time       // the former are not started before: a former holder's may still be stopping
 	guardsFrom time.Time       // since when that is being waited for
 	bidder     arbiter.Request // Held: the handover that comes first of those lately asked for
@@ -145,6 +147,7 @@ func (n *Node) settle(now time.Time, c *claim) {
 	if n.started.IsZero() {
 		return
 	}
+	n.settleFencing(now, c)
 	in := n.evidence(now, c)
 	c.verdict, c.want = arbiter.Decide(in), in.Want
 	defer n.settleGuards(now, c)
@@ -275,6 +278,7 @@ func (n *Node) abandon(now time.Time, c *claim, why string) {
 
 // release gives the claim back, nothing of it being here any more.
 func (n *Node) release(now time.Time, c *claim) {
+	n.endFencing(now, c)
 	n.giveBack(now, c, c.to)
 	c.enter(Releasing, now)
 	if !n.releasing(now, c) {
@@ -307,7 +311,7 @@ func (n *Node) settleHeld(now time.Time, c *claim) {
 		c.let(n, now, c.verdict.Why)
 		return
 	default:
-		c.fence(n, now, c.verdict.Why)
+		n.fence(now, c, n.causeOf(now, c), c.verdict.Why)
 		return
 	}
 	if n.permits() && c.verdict.Until.After(c.armed) {
@@ -354,24 +358,13 @@ func (c *claim) let(n *Node, now time.Time, why string) {
 	c.off, c.forced, c.why = false, n.expired(now, c), why
 	n.emit(ShutGate{Claim: c.cfg.Name})
 	n.emit(RemoveAddresses{Claim: c.cfg.Name})
+	n.noteForced(now, c, why)
 	c.retry = now.Add(retryEvery)
 	n.settleGuards(now, c)
 	if c.forced {
 		c.yield(n, now, true)
 	}
 }
-
-// fence lets go by force: also of the services that run on every node, for a time.
-func (c *claim) fence(n *Node, now time.Time, why string) {
-	c.fenced = now.Add(n.cfg.ClearAfter)
-	if n.cfg.ClearAfter == 0 {
-		c.fenced = now.Add(forGood)
-	}
-	c.let(n, now, why)
-}
-
-// forGood is longer than any daemon runs: until the operator starts it anew.
-const forGood = 100 * 365 * 24 * time.Hour
 
 // yield takes the instances back to BACKUP; quiet ones do not say so.
 func (c *claim) yield(n *Node, now time.Time, quiet bool) {
@@ -389,7 +382,7 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 			n.emit(RemoveAddresses{Claim: c.cfg.Name})
 		}
 	}
-	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && now.Before(c.fenced) && c.always.state != guardsOff {
+	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && n.fencings[c.cfg.Name] != nil && c.always.state != guardsOff {
 		return
 	}
 	if c.cfg.Guarded && n.guardsWait(now, c) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/vrrp"
 	"github.com/solovip/solovip/witness"
 )
@@ -19,7 +20,7 @@ type Config struct {
 	Timing      witness.Timing // ModeLease and ModeQuorum; must pass Check
 	Isolation   arbiter.Isolation
 	Reference   bool          // ModeVeto: an address must answer before a claim is taken in isolation
-	ClearAfter  time.Duration // how long a fenced node keeps its services off; 0: until it is started anew
+	ClearAfter  time.Duration // how long a fenced node stays out at the least; 0: until an operator clears it
 	Watchdog    WatchdogMode
 	// ByLifetime says that nothing but an address's lifetime silences it when this node
 	// cannot, so that it is extended with each renewal; Timing has to fit.
@@ -32,7 +33,10 @@ type Config struct {
 	// see former.go.
 	Former map[string]arbiter.Token
 	// Kept are the claims that a former start left in place for this one: see adopt.go.
-	Kept   map[string]Kept
+	Kept map[string]Kept
+	// Fenced has the fencings that former starts of the daemon left open, one a claim. Those
+	// of another boot of the host have no Began.
+	Fenced []fencing.Record
 	Claims []ClaimConfig // sorted by name
 }
 

@@ -50,9 +50,7 @@ func (e *earliest) add(t time.Time) {
 
 // deadlines adds when the claim itself wants to be looked at again.
 func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
-	if now.Before(c.fenced) {
-		d.add(c.fenced)
-	}
+	d.add(n.banDue(now, c))
 	if now.Before(c.brokenTo) {
 		d.add(c.brokenTo)
 	}

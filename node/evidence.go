@@ -80,6 +80,9 @@ func (n *Node) barred(now time.Time, c *claim) string {
 	if now.Before(c.brokenTo) {
 		return c.broken
 	}
+	if why := n.banned(c); why != "" {
+		return why
+	}
 	return n.unfit(now, c)
 }
 

@@ -233,6 +233,15 @@ func (c *chaos) trouble(b byte) string {
 		if mac, there := c.station(); there {
 			return c.step(sighting("VI_1", mac))
 		}
+	case 15:
+		switch c.next() % 4 {
+		case 0:
+			return c.step(FenceNow{ID: 1, Claim: "VI_1"})
+		case 1, 2:
+			return c.step(ClearFence{ID: 1, Claim: []string{"", "VI_1"}[c.next()%2]})
+		case 3:
+			return c.step(FencingWritten{Err: c.failing(c.next()%2 == 0)})
+		}
 	}
 	return ""
 }
@@ -400,7 +409,7 @@ func (c *chaos) step(ev Event) string {
 			c.last = a.Request
 		case OpenWatchdog:
 			atOnce = append(atOnce, WatchdogDone{Timeout: a.Timeout})
-		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, PetWatchdog, Tell, Stopped:
+		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, PetWatchdog, Tell, WriteFencing, Stopped:
 		}
 	}
 	for _, ev := range atOnce {

@@ -128,7 +128,7 @@ func (n *Node) settleGuards(now time.Time, c *claim) {
 		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token, Until: c.verdict.Until}, run, c.forced)
 	}
 	if c.cfg.GuardedAlways {
-		run := !now.Before(c.fenced)
+		run := n.fencings[c.cfg.Name] == nil
 		c.always.steer(n, now, StartGuards{Claim: c.cfg.Name, Always: true, Token: c.token}, run, true)
 	}
 }
@@ -189,8 +189,16 @@ func (n *Node) guardsDone(now time.Time, c *claim, ev GuardsDone) {
 	if ev.Always {
 		g = &c.always
 	}
-	if text := g.done(now, ev); text != "" {
+	text := g.done(now, ev)
+	if text != "" {
 		n.tell(Warning, c.cfg.Name, text, ev.Err.Error())
+	}
+	if !ev.On {
+		what := stepGuards
+		if ev.Always {
+			what = stepAlways
+		}
+		n.fencingStep(now, c, what, ev.Err)
 	}
 	if ev.On && ev.Err != nil && c.phase == Held && g.failed >= c.cfg.GuardTries && c.cfg.GuardTries > 0 && n.elsewhere(now, c) {
 		n.giveUp(now, c, g)

@@ -30,7 +30,6 @@ type Node struct {
 	claims   map[string]*claim
 	learned  map[string]arbiter.Token // the highest token heard of, of claims that are not configured
 	pending  []ClaimConfig            // to replace claims that are still letting go
-	fences   map[string]time.Time     // of claims that a reload took away: it ends no fence
 	lease    *witness.Lease
 	promises *arbiter.Promises
 	peers    map[string]*peer
@@ -45,6 +44,10 @@ type Node struct {
 	reported   arbiter.Report        // the last one, to notice changes
 	reports    []arbiter.ClaimReport // room for the next
 
+	fencings  map[string]*fenced // by claim: those that are not cleared
+	fencingID uint64
+	unwritten string // why the ledger cannot be written; empty: it can
+
 	order []*claim // all claims by name; nil: they have changed
 	out   []Action // of the Step under way
 }
@@ -56,7 +59,7 @@ func New(cfg Config) (*Node, error) {
 		claims:    map[string]*claim{},
 		learned:   map[string]arbiter.Token{},
 		peers:     map[string]*peer{},
-		fences:    map[string]time.Time{},
+		fencings:  map[string]*fenced{},
 		links:     map[string]bool{},
 		scripts:   map[string]bool{},
 		requestID: cfg.Incarnation,
@@ -136,6 +139,8 @@ func (n *Node) apply(now time.Time, ev Event) {
 	case Handover:
 		text, err := n.handoverTo(now, ev)
 		n.emit(Respond{ID: ev.ID, Text: text, Err: err})
+	case FenceNow, ClearFence, FencingWritten:
+		n.applyFencing(now, ev)
 	case Standby:
 		n.setStandby(ev)
 	case Reconfigure:
@@ -194,6 +199,7 @@ func (n *Node) start(now time.Time) {
 		c.since = now
 		n.emit(Begin{c.cfg.Name})
 	}
+	n.recallFencings(now)
 	n.track(now)
 	for _, in := range n.instances() {
 		if _, kept := n.cfg.Kept[in.claim.cfg.Name]; kept {
@@ -417,7 +423,7 @@ func (n *Node) replaceClaims(now time.Time) {
 			}
 			n.learned[c.cfg.Name] = max(n.learned[c.cfg.Name], c.highest())
 			delete(n.claims, c.cfg.Name)
-			n.fences[c.cfg.Name], n.order = c.fenced, nil
+			n.order = nil
 			n.emit(End{c.cfg.Name})
 		}
 	}
@@ -432,7 +438,6 @@ func (n *Node) replaceClaims(now time.Time) {
 			n.tell(Warning, p.Name, "not taken over from the new configuration", err.Error())
 			continue
 		}
-		made.fenced = n.fences[p.Name]
 		n.claims[p.Name], n.order = made, nil
 		n.emit(Begin{p.Name})
 		n.track(now)

@@ -15,7 +15,7 @@ func (n *Node) handoverTo(now time.Time, ev Handover) (text string, err error) {
 	c := n.claims[ev.Claim]
 	switch {
 	case c == nil:
-		return "", fmt.Errorf("there is no claim %q; there are: %s", ev.Claim, strings.Join(n.claimNames(), ", "))
+		return "", n.noClaim(ev.Claim)
 	case c.phase != Held:
 		holder, _ := n.knownHolder(now, c)
 		if holder == "" {
@@ -41,6 +41,10 @@ func (n *Node) handoverTo(now time.Time, ev Handover) (text string, err error) {
 		return fmt.Sprintf("letting go of %s: whoever hears that first takes it", ev.Claim), nil
 	}
 	return fmt.Sprintf("handing %s over to %s", ev.Claim, to), nil
+}
+
+func (n *Node) noClaim(name string) error {
+	return fmt.Errorf("there is no claim %q; there are: %s", name, strings.Join(n.claimNames(), ", "))
 }
 
 // canTake says why a node cannot take the claim; nil: it can.

@@ -71,6 +71,7 @@ func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
 		}
 	case !ev.On && c.phase == Leaving:
 		c.off = ev.Err == nil
+		n.fencingStep(now, c, stepAddresses, ev.Err)
 		if ev.Err != nil {
 			n.tell(Warning, c.cfg.Name, "the addresses cannot be taken off", ev.Err.Error())
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 )
 
 // rules are what must hold of every action of a node, whatever happened before. They
@@ -26,6 +27,7 @@ type ruled struct {
 	on     bool          // addresses are on, or may be
 	guards bool          // the services run, or may
 	broken bool          // they did not start, or one has ended by itself
+	fenced bool          // let go of by force, and not cleared
 }
 
 func (r *rules) init(cfg Config) {
@@ -84,6 +86,8 @@ func (r *rules) action(now time.Time, a Action) string {
 	case AddAddresses:
 		c := r.claim(a.Claim)
 		switch {
+		case c.fenced:
+			return "addresses on a fenced node"
 		case permits && !a.Until.After(now):
 			return "addresses without permission that reaches into the future"
 		case !c.armed:
@@ -139,6 +143,12 @@ func (r *rules) action(now time.Time, a Action) string {
 			if permits && c.guards && r.bites <= watchdogLimit(r.cfg.Timing, limit) && now.Add(r.bites).After(by) {
 				return "petted although the guards of " + name + " could then run for too long"
 			}
+		}
+	case WriteFencing:
+		c := r.claim(a.Record.Claim)
+		c.fenced = a.Record.Open() && a.Record.Result == fencing.Done
+		if c.fenced && (c.on || c.guards) {
+			return "a fencing is said to be done before all is shown to be off"
 		}
 	case Stopped:
 		for name, c := range r.claims {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/vrrp"
 	"github.com/solovip/solovip/witness"
 )
@@ -42,6 +43,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	seen CLAIM                 it speaks for an address of the claim unasked
 //	reload KEY=VALUE...        with other settings; `reload without NAME` takes a claim away
 //	handover CLAIM [TO], standby on | off   an operator's commands
+//	fence CLAIM, clear [CLAIM]              an operator's commands
 //	show                       phase, verdict and guards of each claim
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -219,6 +221,10 @@ func (s *scriptRun) command(line string) error {
 		w.station = arg(1)
 	case "seen":
 		w.step(sighting(arg(1), w.station))
+	case "fence":
+		w.step(FenceNow{Claim: arg(1)})
+	case "clear":
+		w.step(ClearFence{Claim: arg(1)})
 	case "standby":
 		w.step(Standby{On: arg(1) == "on"})
 	case "reload":
@@ -488,6 +494,11 @@ func setting(cfg *Config, key, value string) error {
 		cfg.Left = true
 	case "watchdog":
 		cfg.Watchdog = map[string]WatchdogMode{"required": WatchdogRequired, "preferred": WatchdogPreferred}[value]
+	case "fenced": // by a former start, CAUSE
+		cfg.Fenced = append(cfg.Fenced, fencing.Record{
+			ID: "99-1", Claim: cfg.Claims[0].Name, Cause: fencing.Cause(value), Why: "as it was then",
+			Token: 7, Result: fencing.Done, Began: testStart.Add(-10 * time.Second),
+		})
 	case "standby":
 		cfg.Standby = true
 	case "priority":

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/vrrp"
 )
 
@@ -20,6 +21,7 @@ type Snapshot struct {
 	UptimeMS    int64             `json:"uptime_ms"`
 	Stopping    bool              `json:"stopping"`
 	Standby     bool              `json:"standby"`
+	LedgerError string            `json:"ledger_error,omitempty"` // why fencings cannot be written down
 	Witness     *WitnessSnapshot  `json:"witness,omitempty"`
 	Watchdog    *WatchdogSnapshot `json:"watchdog,omitempty"`
 	Peers       []PeerSnapshot    `json:"peers"`
@@ -75,6 +77,9 @@ type ClaimSnapshot struct {
 	Guards      string             `json:"guards,omitempty"`
 	Conflicts   []ConflictSnapshot `json:"conflicts,omitempty"`
 	Instances   []InstanceSnapshot `json:"instances"`
+	Fenced      *FencedSnapshot    `json:"fenced,omitempty"` // this node is kept out
+	Evidence    []fencing.Evidence `json:"evidence,omitempty"`
+	Needs       string             `json:"needs"` // in words: what would have to change
 	WitnessLost string             `json:"if_witness_lost"`
 	PeersLost   string             `json:"if_peers_lost"`
 }
@@ -102,7 +107,7 @@ type ConflictSnapshot struct {
 func (n *Node) Snapshot(now time.Time) Snapshot {
 	s := Snapshot{
 		Node: n.cfg.Name, Mode: n.cfg.Mode.String(), ModeInWords: n.modeInWords(),
-		UptimeMS: age(now, n.started), Stopping: n.stopping, Standby: n.cfg.Standby,
+		UptimeMS: age(now, n.started), Stopping: n.stopping, Standby: n.cfg.Standby, LedgerError: n.unwritten,
 		Watchdog: n.watchdogSnapshot(now), Peers: []PeerSnapshot{}, Claims: []ClaimSnapshot{},
 	}
 	if n.lease != nil {
@@ -155,6 +160,7 @@ func (n *Node) claimSnapshot(now time.Time, c *claim) ClaimSnapshot {
 	s := ClaimSnapshot{
 		Name: c.cfg.Name, State: c.state().String(), Phase: c.phase.String(), SinceMS: age(now, c.since),
 		Token: c.known, Priority: c.priority(), Why: c.verdict.Why, RemainingMS: -1,
+		Fenced: n.fencedSnapshot(now, c.cfg.Name), Evidence: n.evidenceFor(now, c), Needs: n.needs(now, c),
 		WitnessLost: n.ifWitnessLost(now, c), PeersLost: n.ifPeersLost(now, c),
 	}
 	s.Holder, s.HolderBy = n.knownHolder(now, c)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/vrrp"
 	"github.com/solovip/solovip/witness"
 )
@@ -202,7 +203,7 @@ func (w *world) do(a Action) Event {
 		if w.node.Clear() {
 			w.petted = time.Time{} // it is stopped
 		}
-	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell:
+	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell, WriteFencing:
 	}
 	return nil
 }
@@ -464,6 +465,8 @@ func describe(a Action) string {
 			return fmt.Sprintf("refuse: %v", a.Err)
 		}
 		return "respond: " + a.Text
+	case WriteFencing:
+		return describeFencing(a.Record)
 	case AskReference:
 		return "ask the reference"
 	case ProbeAddresses:
@@ -570,4 +573,23 @@ func (q *worldQueue) Pop() any {
 	it := old[len(old)-1]
 	*q = old[:len(old)-1]
 	return it
+}
+
+// describeFencing says how a fencing stands: its cause and result, the steps with their
+// times in milliseconds, and how it was cleared.
+func describeFencing(r fencing.Record) string {
+	text := fmt.Sprintf("%s: ledger: %s, token %d, %s", r.Claim, r.Cause, r.Token, r.Result)
+	for _, s := range r.Actions {
+		text += fmt.Sprintf("; %s %d", s.What, s.AtMS)
+		if s.Error != "" {
+			text += " FAILED"
+		}
+	}
+	if r.To != "" {
+		text += "; in favour of " + r.To
+	}
+	if r.Cleared != nil {
+		text += fmt.Sprintf("; cleared by %s at %d", r.Cleared.By, r.Cleared.AtMS)
+	}
+	return text
 }

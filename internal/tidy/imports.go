@@ -22,7 +22,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"witness", "arbiter"},
 	{"fencing", "arbiter"},
 	{"lvs", ""},
-	{"node", "arbiter vrrp witness"},
+	{"node", "arbiter fencing vrrp witness"},
 
 	// Configuration: text into settings.
 	{"config/syntax", ""},
@@ -53,7 +53,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/scenario", "lab/verify"},
 	{"lab/netns", "internal/boottime lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
 	// But for the simulator, which drives the core under virtual time.
-	{"lab/sim", "arbiter node vrrp witness"},
+	{"lab/sim", "arbiter fencing node vrrp witness"},
 	{"lab", "lab/netns lab/scenario lab/verify"},
 
 	// Packages of tests alone.

@@ -189,6 +189,8 @@ func (s *setup) blocks(h *host) string {
 		}
 		b.WriteString("\n}\n")
 	}
+	// So that a preferred node that was fenced comes back while the run lasts.
+	b.WriteString("fencing {\n    clear_after 2\n}\n")
 	if s.job.Scenario.Web {
 		b.WriteString(h.webGuard(s.nginx))
 		return b.String()

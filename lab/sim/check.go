@@ -17,6 +17,7 @@ type Sighting struct {
 	// hypervisor and has not had the time to learn of it.
 	Exposed bool
 	Guard   bool // a guarded service of the claim runs
+	Fenced  bool // the daemon has let go by force, all verified, and says that it stays out
 	// Excused says that the guard should not run any more, and that nobody on this host
 	// could stop it in time: see Host.excuse.
 	Excused bool
@@ -79,6 +80,9 @@ func (c *Checker) See(now time.Duration, claim string, seen []Sighting) {
 	var answer, guard string
 	exposed, guards, running := false, 0, 0
 	for _, s := range seen {
+		if s.Fenced && (s.Answers || s.Guard && !s.Excused) {
+			c.Problem(now, LetsGo, "%s is fenced from %s and has it all the same", s.Host, claim)
+		}
 		switch {
 		case s.Answers && s.Exposed:
 			exposed = true
@@ -165,10 +169,10 @@ func (c *Checker) Promised(now time.Duration, claim, host, to string, underway b
 }
 
 // Served judges the start of a service that runs on every node: not on one that is fenced
-// for left longer.
-func (c *Checker) Served(now time.Duration, claim, host string, left time.Duration) {
-	if left > 0 {
-		c.Problem(now, LetsGo, "%s starts the service of %s that runs on all nodes, and is fenced for %v longer", host, claim, left)
+// from the claim.
+func (c *Checker) Served(now time.Duration, claim, host string, fenced bool) {
+	if fenced {
+		c.Problem(now, LetsGo, "%s starts the service of %s that runs on all nodes, and is fenced", host, claim)
 	}
 }
 

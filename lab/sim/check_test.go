@@ -64,8 +64,8 @@ func TestCheckers(t *testing.T) {
 
 		{"lets go in time", func(c *sim.Checker) { c.Kept(0, claim, "n1", "address", second, second) }, 0},
 		{"keeps it for too long", func(c *sim.Checker) { c.Kept(0, claim, "n1", "address", second+1, second) }, sim.LetsGo},
-		{"serves after its fence", func(c *sim.Checker) { c.Served(0, claim, "n1", 0) }, 0},
-		{"serves while it is fenced", func(c *sim.Checker) { c.Served(0, claim, "n1", 1) }, sim.LetsGo},
+		{"serves after its fence", func(c *sim.Checker) { c.Served(0, claim, "n1", false) }, 0},
+		{"serves while it is fenced", func(c *sim.Checker) { c.Served(0, claim, "n1", true) }, sim.LetsGo},
 
 		{"promises", func(c *sim.Checker) { c.Promised(0, claim, "n1", "n2", false) }, 0},
 		{"promises in doubt", func(c *sim.Checker) { c.Promised(0, claim, "n1", "n2", true) }, sim.BoundPromise},

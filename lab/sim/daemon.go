@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -31,17 +32,17 @@ type daemon struct {
 	// configuration changes.
 	reloads int
 
-	ungated []bool          // by claim: its gate could not be armed
-	holds   []bool          // by claim: its addresses were put on
-	handing []bool          // by claim: a handover was agreed to, or the operator asked for one
-	token   []arbiter.Token // by claim: the one last stored or being stored
-	told    []arbiter.Token // by claim: the highest token of another's holding that it was told of
+	ungated []bool           // by claim: its gate could not be armed
+	holds   []bool           // by claim: its addresses were put on
+	fenced  []fencing.Result // by claim: how far a fencing is that is not cleared; empty: there is none
+	handing []bool           // by claim: a handover was agreed to, or the operator asked for one
+	token   []arbiter.Token  // by claim: the one last stored or being stored
+	told    []arbiter.Token  // by claim: the highest token of another's holding that it was told of
 	mesh    membership
 	watch   watch
 
-	takes   []take      // sent to the witness, and not known to be settled
-	version int64       // of its own record there, as it last saw it
-	fenced  []time.Time // by claim: until then the services that run on all nodes stay off
+	takes   []take // sent to the witness, and not known to be settled
+	version int64  // of its own record there, as it last saw it
 }
 
 // traffic is what kind of message waits in an inbox: a Kind, or one of the daemon's own.
@@ -116,18 +117,25 @@ func (h *Host) launch() {
 	cfg.Incarnation, cfg.Left, cfg.Standby = h.disk.incarnation, h.disk.left, h.disk.standby
 	cfg.Claims, cfg.Former = h.claimConfigs(), h.former
 	h.former = map[string]arbiter.Token{}
+	cfg.Fenced = h.openFencings()
 	n, err := node.New(cfg)
 	if err != nil {
 		panic("sim: " + err.Error())
 	}
 	h.daemon = &daemon{
 		host: h, node: n, ungated: make([]bool, claims), holds: make([]bool, claims), handing: make([]bool, claims),
-		token: make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...), fenced: make([]time.Time, claims),
+		fenced: make([]fencing.Result, claims),
+		token:  make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...),
 	}
 	h.able, h.standby = w.Now, h.disk.standby
 	w.note("%s: the daemon starts, incarnation %d, tokens %v", h.Name, cfg.Incarnation, h.disk.tokens)
 	w.look()
 	d := h.daemon
+	for i, r := range h.disk.fenced {
+		if r.ID != "" {
+			d.fenced[i] = fencing.Done // what was left has been cleaned up
+		}
+	}
 	d.step(node.Link{Interface: linkName, Up: !h.linkDown})
 	d.step(node.Script{Name: scriptName, Up: !h.scriptDown})
 	d.step(node.Start{})
@@ -135,6 +143,20 @@ func (h *Host) launch() {
 	if w.Shape.Mode == arbiter.ModeLease {
 		d.resync()
 	}
+}
+
+// openFencings returns what the disk has of fencings that were not cleared.
+func (h *Host) openFencings() []fencing.Record {
+	var open []fencing.Record
+	for _, r := range h.disk.fenced {
+		if h.disk.boots != h.boots {
+			r.Began = time.Time{} // an instant of another boot
+		}
+		if r.ID != "" {
+			open = append(open, r)
+		}
+	}
+	return open
 }
 
 func (h *Host) claimConfigs() []node.ClaimConfig {
@@ -225,7 +247,6 @@ func (d *daemon) run() {
 		ev := d.events[0]
 		d.events = d.events[1:]
 		d.actions = d.node.Step(d.host.boot(), ev)
-		d.noteFences()
 		d.awake = true
 	}
 	d.busy = false

@@ -1,9 +1,10 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
-	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -159,7 +160,7 @@ func (w *World) faultPower(h *Host) {
 		// A node that left a promise behind and forgets it is beyond what can be survived:
 		// docs/safety.md has it among the assumptions.
 		w.note("%s has lost its disk", h.Name)
-		h.disk = disk{tokens: make([]arbiter.Token, len(h.disk.tokens))}
+		h.disk = newDisk(len(h.disk.tokens))
 		w.Check.Forgot()
 	}
 	w.jumpClock(h)
@@ -232,7 +233,7 @@ func (w *World) faultVoter(*Host) {
 
 // faultEffects makes a host's kernel or disk refuse, or its timers late.
 func (w *World) faultEffects(h *Host) {
-	switch w.Rand.IntN(4) {
+	switch w.Rand.IntN(3) {
 	case 0:
 		h.trouble.slowStore = w.spread(4 * time.Second)
 	case 1:
@@ -267,7 +268,7 @@ func (w *World) faultGuard(h *Host) {
 
 // faultOperator is what people do to a healthy cluster.
 func (w *World) faultOperator(h *Host) {
-	switch w.Rand.IntN(3) {
+	switch w.Rand.IntN(4) {
 	case 0:
 		h.Stop()
 		w.ends(h.Start)
@@ -282,7 +283,30 @@ func (w *World) faultOperator(h *Host) {
 			w.yields, d.handing[claim] = true, true
 			d.step(node.Handover{ID: w.words, Claim: w.Shape.Claims[claim].Name})
 		}
+	case 3:
+		if d := h.daemon; d != nil && d.runs() {
+			claim := w.Rand.IntN(len(h.kernel))
+			w.note("%s: the operator fences %s", h.Name, w.Shape.Claims[claim].Name)
+			w.words++
+			d.handing[claim], h.outlawed = true, true
+			d.step(node.FenceNow{ID: w.words, Claim: w.Shape.Claims[claim].Name})
+			w.ends(h.clearFences)
+		}
 	}
+}
+
+// clearFences is the operator's word that the host may hold again, repeated until it is
+// heard: not by a daemon that is away, or that still lets go of what was fenced.
+func (h *Host) clearFences() {
+	if !h.outlawed {
+		return
+	}
+	if d := h.daemon; d != nil && d.runs() {
+		h.world.words++
+		d.step(node.ClearFence{ID: h.world.words})
+		h.outlawed = slices.ContainsFunc(d.fenced, func(r fencing.Result) bool { return r != "" }) || len(h.openFencings()) > 0
+	}
+	h.world.After(time.Second, h.clearFences)
 }
 
 func (h *Host) setStandby(on bool) {

@@ -33,7 +33,7 @@ var (
 func (d *daemon) startGuards(a node.StartGuards) {
 	h, claim := d.host, d.host.world.Shape.claim(a.Claim)
 	if a.Always {
-		h.world.Check.Served(h.world.Now, a.Claim, h.Name, d.fenced[claim].Sub(h.boot()))
+		h.world.Check.Served(h.world.Now, a.Claim, h.Name, d.fenced[claim] != "")
 		h.world.report()
 		d.after(h.world.upTo(guardStart), func() { d.step(node.GuardsDone{Claim: a.Claim, Always: true, On: true}) })
 		return
@@ -78,20 +78,6 @@ func (d *daemon) stopGuards(a node.StopGuards) {
 		return
 	}
 	h.endGuard(claim, took, func() { d.step(node.GuardsDone{Claim: a.Claim}) })
-}
-
-// noteFences notes until when services that run on all nodes stay off: from when the node
-// fenced a claim, whenever it comes to carrying that out.
-func (d *daemon) noteFences() {
-	for _, a := range d.actions {
-		stop, ok := a.(node.StopGuards)
-		if !ok || !stop.Always {
-			continue
-		}
-		if claim := d.host.world.Shape.claim(stop.Claim); !d.host.boot().Before(d.fenced[claim]) {
-			d.fenced[claim] = d.host.boot().Add(clearAfter)
-		}
-	}
 }
 
 // endGuard ends a service after a time and has the daemon, if it is still the same

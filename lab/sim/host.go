@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -42,6 +43,7 @@ type Host struct {
 
 	linkDown, scriptDown bool
 	standby              bool   // by the operator's word
+	outlawed             bool   // the operator has fenced a claim, and not cleared it yet
 	revision             []int  // of each claim's configuration
 	without              []bool // claims that a reload took away
 	trouble              trouble
@@ -54,6 +56,12 @@ type disk struct {
 	incarnation   uint64
 	tokens        []arbiter.Token // by claim
 	left, standby bool
+	fenced        []fencing.Record // by claim: without an ID there is none
+	boots         int              // when the last of them was written
+}
+
+func newDisk(claims int) disk {
+	return disk{tokens: make([]arbiter.Token, claims), fenced: make([]fencing.Record, claims)}
 }
 
 // trouble is what goes wrong on a host beside the network.
@@ -83,7 +91,7 @@ func newHost(w *World, i int) *Host {
 	h := &Host{
 		Name: fmt.Sprintf("n%d", i+1), world: w, number: i, able: notAble,
 		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(11 + i)}), clock: clock{ppm: w.rate()},
-		kernel: make([]kernel, claims), guards: make([]guard, claims), disk: disk{tokens: make([]arbiter.Token, claims)},
+		kernel: make([]kernel, claims), guards: make([]guard, claims), disk: newDisk(claims),
 		former: map[string]arbiter.Token{}, revision: make([]int, claims), without: make([]bool, claims), security: make([]security, claims),
 	}
 	for claim := range h.security {
@@ -270,7 +278,7 @@ func (h *Host) overdue(claim int) bool {
 
 func (h *Host) sighting(claim int) Sighting {
 	now := h.world.Now
-	s := Sighting{Host: h.Name, Answers: h.answers(claim), Exposed: h.exposed || now < h.risk, Guard: h.runsGuard(claim)}
+	s := Sighting{Host: h.Name, Fenced: h.daemon != nil && h.daemon.fenced[claim] == fencing.Done, Answers: h.answers(claim), Exposed: h.exposed || now < h.risk, Guard: h.runsGuard(claim)}
 	if s.Guard {
 		g := &h.guards[claim]
 		s.Excused = g.excused || (h.able == notAble || g.failed) && h.overdue(claim) || h.risk > 0 && now < h.risk+h.world.Shape.GuardLimit

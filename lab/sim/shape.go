@@ -23,6 +23,9 @@ type Shape struct {
 	Timing     witness.Timing
 	GuardLimit time.Duration // stopping a guard, killing included
 	Isolation  arbiter.Isolation
+	// ClearAfter is how long a fenced node stays out at the least: shorter than Bound, or
+	// the preferred node would come back when it is looked for.
+	ClearAfter time.Duration
 }
 
 // ClaimShape is one claim of a Shape.
@@ -72,7 +75,7 @@ func Plain(mode arbiter.Mode, nodes int) Shape {
 	return Shape{
 		Mode: mode, Nodes: nodes, Voter: true, Claims: []ClaimShape{{Name: "VI_1"}},
 		Advert: time.Second, Timing: witness.Auto(time.Second, downAdverts),
-		GuardLimit: 2 * time.Second, Isolation: arbiter.IsolationClaim,
+		GuardLimit: 2 * time.Second, Isolation: arbiter.IsolationClaim, ClearAfter: 5 * time.Second,
 	}
 }
 
@@ -166,13 +169,10 @@ func (s Shape) claimConfig(claim, number int, addr netip.Addr, token arbiter.Tok
 	return cfg
 }
 
-// clearAfter is how long a fenced node stays so.
-const clearAfter = 30 * time.Second
-
 // nodeConfig is the configuration of a node, without its claims.
 func (s Shape) nodeConfig(h *Host) node.Config {
 	cfg := node.Config{
-		Name: h.Name, Mode: s.Mode, Timing: s.Timing, Isolation: s.Isolation, ClearAfter: clearAfter,
+		Name: h.Name, Mode: s.Mode, Timing: s.Timing, Isolation: s.Isolation, ClearAfter: s.ClearAfter,
 	}
 	for _, o := range h.world.Hosts {
 		if o != h && s.Mode != arbiter.ModeVRRP {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -20,6 +21,14 @@ var (
 // do is the executor of package node/daemon: one action, and its result if that is there at once.
 func (d *daemon) do(a node.Action) node.Event {
 	switch a := a.(type) {
+	case node.WriteFencing:
+		claim := d.host.world.Shape.claim(a.Record.Claim)
+		d.fenced[claim] = ""
+		if a.Record.Open() {
+			d.fenced[claim] = a.Record.Result
+		}
+		d.host.world.note("%s fences %s: %s, %s (%s)", d.host.Name, a.Record.Claim, a.Record.Cause, a.Record.Result, a.Record.Why)
+		d.persist(a)
 	case node.StoreToken, node.StoreLeft, node.StoreStandby:
 		d.persist(a)
 	case node.ArmGate:
@@ -87,6 +96,17 @@ func (d *daemon) persist(a node.Action) {
 				h.disk.left = a.Left
 			}
 			d.step(node.LeftStored{Err: err})
+		})
+	case node.WriteFencing:
+		claim := h.world.Shape.claim(a.Record.Claim)
+		d.after(wait, func() {
+			if err == nil {
+				h.disk.fenced[claim], h.disk.boots = fencing.Record{}, h.boots
+				if a.Record.Open() {
+					h.disk.fenced[claim] = a.Record
+				}
+			}
+			d.step(node.FencingWritten{Err: err})
 		})
 	case node.StoreStandby:
 		d.after(wait, func() {

@@ -87,6 +87,7 @@ func (h *Host) calm() {
 	h.setLink(true)
 	h.setScript(true)
 	h.setStandby(false)
+	h.clearFences()
 	for i, gone := range h.without {
 		if gone {
 			h.without[i] = false

@@ -34,6 +34,7 @@ func sameCluster(a, b *settings) bool {
 	x, y := a.node, b.node
 	x.Claims, x.Left, x.Standby, x.Former, x.Kept = nil, false, false, nil, nil
 	y.Claims, y.Left, y.Standby, y.Former, y.Kept = nil, false, false, nil, nil
+	x.Fenced, y.Fenced = nil, nil
 	if !reflect.DeepEqual(x, y) {
 		return false
 	}
