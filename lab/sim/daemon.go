@@ -32,17 +32,19 @@ type daemon struct {
 	// configuration changes.
 	reloads int
 
-	ungated []bool           // by claim: its gate could not be armed
-	holds   []bool           // by claim: its addresses were put on
-	fenced  []fencing.Result // by claim: how far a fencing is that is not cleared; empty: there is none
-	handing []bool           // by claim: a handover was agreed to, or the operator asked for one
-	token   []arbiter.Token  // by claim: the one last stored or being stored
-	told    []arbiter.Token  // by claim: the highest token of another's holding that it was told of
-	mesh    membership
-	watch   watch
+	ungated  []bool           // by claim: its gate could not be armed
+	holds    []bool           // by claim: its addresses were put on
+	fenced   []fencing.Result // by claim: how far a fencing is that is not cleared; empty: there is none
+	handing  []bool           // by claim: a handover was agreed to, or the operator asked for one
+	changing []bool           // by claim: its configuration has changed
+	token    []arbiter.Token  // by claim: the one last stored or being stored
+	told     []arbiter.Token  // by claim: the highest token of another's holding that it was told of
+	mesh     membership
+	watch    watch
 
-	takes   []take // sent to the witness, and not known to be settled
-	version int64  // of its own record there, as it last saw it
+	takes   []take        // sent to the witness, and not known to be settled
+	smooth  time.Duration // until then a healthy network delays no other swap
+	version int64         // of its own record there, as it last saw it
 }
 
 // traffic is what kind of message waits in an inbox: a Kind, or one of the daemon's own.
@@ -124,8 +126,9 @@ func (h *Host) launch() {
 	}
 	h.daemon = &daemon{
 		host: h, node: n, ungated: make([]bool, claims), holds: make([]bool, claims), handing: make([]bool, claims),
-		fenced: make([]fencing.Result, claims),
-		token:  make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...),
+		fenced:   make([]fencing.Result, claims),
+		changing: make([]bool, claims),
+		token:    make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...),
 	}
 	h.able, h.standby = w.Now, h.disk.standby
 	w.note("%s: the daemon starts, incarnation %d, tokens %v", h.Name, cfg.Incarnation, h.disk.tokens)

@@ -340,7 +340,7 @@ func (h *Host) edit() {
 		h.revision[claim]++
 	}
 	if d := h.daemon; d != nil {
-		d.handing[claim] = true
+		d.changing[claim] = true
 	}
 	h.reload()
 }

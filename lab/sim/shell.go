@@ -60,7 +60,9 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.host.world.look()
 	case node.SendAdvert, node.Publish, node.Question, node.Reply:
 		d.say(a)
-	case node.Begin, node.End, node.Announce, node.Notify, node.OpenWatchdog, node.PetWatchdog:
+	case node.Begin:
+		d.changing[d.host.world.Shape.claim(a.Claim)] = false
+	case node.End, node.Announce, node.Notify, node.OpenWatchdog, node.PetWatchdog:
 	}
 	return nil
 }
@@ -220,6 +222,8 @@ func (d *daemon) leaves(claim int) {
 	switch {
 	case d.handing[claim]:
 		cause = "handover"
+	case d.changing[claim]:
+		cause = "reload"
 	case h.downed:
 		cause = "stopped"
 	case h.standby:
@@ -237,7 +241,9 @@ func (d *daemon) learn(ev node.Event) {
 			d.learnToken(c.Claim, c.Token)
 		}
 	case node.PeerAsked:
-		d.learnToken(ev.Request.Claim, ev.Request.Token)
+		if ev.Request.Kind != arbiter.RequestPromise { // that is a bid
+			d.learnToken(ev.Request.Claim, ev.Request.Token)
+		}
 	case node.PeerAnswered:
 		d.learnToken(ev.Answer.Claim, ev.Answer.Token)
 	case node.WitnessSeen:

@@ -177,8 +177,9 @@ func (d *daemon) askWitness(op witness.Operation) {
 			return
 		}
 		there = w.upTo(longDelay) // on its way when the link broke; it may still get there
-	case w.chance(64):
+	case w.chance(64) && w.Now >= d.smooth:
 		there = w.upTo(longDelay)
+		d.smooth = w.Now + 2*w.Shape.Timing.Hold
 	case w.Store.Slow > 0:
 		there += w.upTo(w.Store.Slow)
 	}
