@@ -25,7 +25,13 @@ func newCgroup(name, mark string) (cgroup, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(own, "guard-"+url.PathEscape(name)+"-"+mark)
+	// What a daemon that was killed has left goes, if it is empty.
+	prefix := filepath.Join(own, "guard-"+url.PathEscape(name)+"-")
+	left, _ := filepath.Glob(escapeGlob(prefix) + "*") // the pattern is right
+	for _, dir := range left {
+		_ = os.Remove(dir)
+	}
+	dir := prefix + mark
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make a control group: %w", err)
 	}

@@ -146,6 +146,9 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	return result, err
 }
 
+// cgroups is where control groups are.
+const cgroups = "/sys/fs/cgroup"
+
 // privateMounts makes what the run mounts its own affair, shows it its own processes,
 // and keeps its files in memory, where nothing survives and no slow disk disturbs.
 func privateMounts(job Job) error {
@@ -154,6 +157,12 @@ func privateMounts(job Job) error {
 	}
 	// A container may forbid a new /proc; the old one, with outer process ids, serves us too.
 	_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	// A guard of ours would make a control group, which nothing removes with the stage.
+	if _, err := os.Stat(cgroups); err == nil {
+		if err := unix.Mount("tmpfs", cgroups, "tmpfs", unix.MS_RDONLY, ""); err != nil {
+			return fmt.Errorf("hide the control groups: %w", err)
+		}
+	}
 	if job.Keep {
 		return nil
 	}
