@@ -51,14 +51,16 @@ func (d Daemon) String() string {
 	return fmt.Sprintf("%s id %d to %s port %d", d.Interface, d.ID, d.Group, d.Port)
 }
 
-// same reports whether a daemon that runs needs no restart to be the wanted one.
+// same reports whether a daemon that runs needs no restart to be the wanted one. The kernel
+// raises a MaxLen that is too small for it, and takes its own for 0.
 func (d *Daemon) same(want *Daemon) bool {
 	if d == nil || want == nil {
 		return d == want
 	}
+	const least = 1024 // of a backup
 	have := *d
-	if want.MaxLen == 0 {
-		have.MaxLen = 0
+	if want.MaxLen == 0 || want.MaxLen < least && have.MaxLen == least {
+		have.MaxLen = want.MaxLen
 	}
 	return have == *want
 }

@@ -32,6 +32,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"vrrp/vip", ""},
 	{"vrrp/rawip", "vrrp/vip"},
 	{"mesh", "arbiter internal/boottime"},
+	{"lvs/ipvs", "lvs"},
 	{"witness/etcd", "witness"},
 	{"witness/server", ""},
 	{"fencing/gate", "internal/boottime"},
@@ -70,6 +71,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 	"witness/etcd":     "witness/server", // runs against a real etcd
 	"deploy":           "config",         // loads every sample
 	"fencing/watchdog": "lab/vm",         // a machine to be reset
+	"lvs/ipvs":         "lab/vm",         // a kernel with IPVS
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
