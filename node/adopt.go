@@ -106,6 +106,6 @@ func (n *Node) adopt(now time.Time, c *claim, k Kept) {
 	}
 	if c.cfg.Guarded {
 		c.guards.state = guardsStarting // they run: whoever starts them finds that, and watches them
-		n.emit(StartGuards{Claim: c.cfg.Name, Token: c.token})
+		n.emit(StartGuards{Claim: c.cfg.Name, Token: c.token, Until: c.verdict.Until})
 	}
 }

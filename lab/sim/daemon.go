@@ -78,10 +78,14 @@ func (h *Host) begin() {
 	h.lives++
 	life := h.lives
 	if h.trouble.kernelFails {
+		h.kept = nil
 		h.after(time.Second, func() { h.beginAgain(life) })
 		return
 	}
 	for i := range h.kernel {
+		if h.keeps(i) {
+			continue
+		}
 		if h.kernel[i].there(h.mono()) {
 			h.former[h.world.Shape.Claims[i].Name] = h.disk.tokens[i]
 		}
@@ -95,7 +99,7 @@ func (h *Host) begin() {
 	}
 	running++
 	for i := range h.guards {
-		if h.guards[i].runs {
+		if h.guards[i].runs && !h.keeps(i) {
 			running++
 			h.guards[i].life++
 			h.endGuard(i, h.world.upTo(guardKill), gone)
@@ -117,8 +121,8 @@ func (h *Host) launch() {
 	h.disk.incarnation = max(h.disk.incarnation+1<<32, uint64(wallStart+w.Now+h.trouble.skew))
 	cfg := w.Shape.nodeConfig(h)
 	cfg.Incarnation, cfg.Left, cfg.Standby = h.disk.incarnation, h.disk.left, h.disk.standby
-	cfg.Claims, cfg.Former = h.claimConfigs(), h.former
-	h.former = map[string]arbiter.Token{}
+	cfg.Claims, cfg.Former, cfg.Kept = h.claimConfigs(), h.former, h.kept
+	h.former, h.kept = map[string]arbiter.Token{}, nil
 	cfg.Fenced = h.openFencings()
 	n, err := node.New(cfg)
 	if err != nil {
@@ -129,6 +133,10 @@ func (h *Host) launch() {
 		fenced:   make([]fencing.Result, claims),
 		changing: make([]bool, claims),
 		token:    make([]arbiter.Token, claims), told: append([]arbiter.Token(nil), h.disk.tokens...),
+	}
+	for name, k := range cfg.Kept {
+		claim := w.Shape.claim(name)
+		h.daemon.holds[claim], h.daemon.token[claim] = true, k.Token
 	}
 	h.able, h.standby = w.Now, h.disk.standby
 	w.note("%s: the daemon starts, incarnation %d, tokens %v", h.Name, cfg.Incarnation, h.disk.tokens)

@@ -129,7 +129,13 @@ func (w *World) faultHeal(*Host) { w.Heal() }
 // effects, or stops its host with or without its boot clock.
 func (w *World) faultProcess(h *Host) {
 	length := w.spread(15 * time.Second)
-	switch w.Rand.IntN(8) {
+	switch w.Rand.IntN(9) {
+	case 8:
+		takes := w.upTo(replaced)
+		if w.chance(3) {
+			takes = w.spread(4 * time.Second)
+		}
+		h.Replace(takes)
 	case 0, 1:
 		h.Freeze(length)
 	case 2:

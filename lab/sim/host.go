@@ -39,6 +39,7 @@ type Host struct {
 	daemon *daemon                  // nil: none runs
 	lives  int                      // which start of the daemon this is
 	former map[string]arbiter.Token // what an earlier one had on when it ended
+	kept   map[string]node.Kept     // what it has left in place for the next one
 	downed bool                     // stopped in order by the operator: nobody starts it again
 
 	linkDown, scriptDown bool
@@ -136,6 +137,7 @@ func (h *Host) Crash() {
 	h.on, h.asleep, h.paused, h.exposed, h.later = false, false, false, false, nil
 	h.boots++
 	clear(h.former)
+	h.kept = nil
 	for i := range h.kernel {
 		h.kernel[i] = kernel{}
 		h.guards[i] = guard{life: h.guards[i].life + 1}
