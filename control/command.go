@@ -23,6 +23,11 @@ type StandbyRequest struct {
 	On bool `json:"on"`
 }
 
+// FenceRequest is the body of POST /v1/fence and /v1/fence/clear.
+type FenceRequest struct {
+	Claim string `json:"claim"` // for clear, empty: all
+}
+
 // agreement is the body of the answer to a command that is carried out.
 type agreement struct {
 	Text string `json:"text"`
@@ -73,6 +78,18 @@ func (c *Client) Handover(ctx context.Context, claim, to string) (string, error)
 // It returns what happens now.
 func (c *Client) Standby(ctx context.Context, on bool) (string, error) {
 	return c.command(ctx, "/v1/standby", StandbyRequest{On: on})
+}
+
+// Fence asks the daemon to let go of a claim by force and to stay out of it. It returns what
+// happens now.
+func (c *Client) Fence(ctx context.Context, claim string) (string, error) {
+	return c.command(ctx, "/v1/fence", FenceRequest{Claim: claim})
+}
+
+// ClearFence asks the daemon to take part again in a claim that it was fenced from, or, with
+// an empty one, in all. It returns what happens now.
+func (c *Client) ClearFence(ctx context.Context, claim string) (string, error) {
+	return c.command(ctx, "/v1/fence/clear", FenceRequest{Claim: claim})
 }
 
 func (c *Client) command(ctx context.Context, path string, body any) (string, error) {

@@ -45,6 +45,12 @@ type Server struct {
 	// Standby makes the node give away what it holds and take nothing, or ends that. nil:
 	// the daemon takes no such command.
 	Standby func(ctx context.Context, on bool) (string, error)
+	// Fence lets go of a claim by force and keeps the node out of it. nil: the daemon takes no
+	// such command.
+	Fence func(ctx context.Context, claim string) (string, error)
+	// ClearFence ends that, and what other fencings have brought: for a claim, or for all if
+	// claim is empty. nil: the daemon takes no such command.
+	ClearFence func(ctx context.Context, claim string) (string, error)
 	// Logger gets what goes wrong with single clients, at the debug level; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -128,6 +134,13 @@ func (s *Server) handler() http.Handler {
 				return s.Standby(ctx, c.On)
 			})
 		})
+	}
+	for path, do := range map[string]func(context.Context, string) (string, error){"/v1/fence": s.Fence, "/v1/fence/clear": s.ClearFence} {
+		if do != nil {
+			mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+				command(w, r, func(ctx context.Context, c FenceRequest) (string, error) { return do(ctx, c.Claim) })
+			})
+		}
 	}
 	return mux
 }

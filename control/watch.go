@@ -79,7 +79,12 @@ func essenceOf(s node.Snapshot) essence {
 	for i := range s.Claims {
 		c := &s.Claims[i]
 		c.SinceMS, c.RemainingMS, c.HolderBy, c.Why, c.Permission = 0, 0, "", "", ""
-		c.WitnessLost, c.PeersLost = "", ""
+		c.WitnessLost, c.PeersLost, c.Needs, c.Evidence = "", "", "", nil
+		if c.Fenced != nil {
+			f := *c.Fenced
+			f.SinceMS, f.RemainingMS = 0, 0
+			c.Fenced = &f
+		}
 		c.Instances = append([]node.InstanceSnapshot{}, c.Instances...)
 		for j := range c.Instances {
 			c.Instances[j].SinceMS = 0

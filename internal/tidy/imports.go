@@ -46,7 +46,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// The shell: brings all of the above together.
 	{"node/guardian", ""},
-	{"node/daemon", "arbiter config control fencing/gate fencing/guard fencing/watchdog internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
+	{"node/daemon", "arbiter config control fencing fencing/gate fencing/guard fencing/ledger fencing/watchdog internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
 
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
 	{"lab/verify", ""},

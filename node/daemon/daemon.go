@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/control"
 	"github.com/solovip/solovip/fencing/gate"
+	"github.com/solovip/solovip/fencing/ledger"
 	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/mesh"
 	"github.com/solovip/solovip/node"
@@ -73,6 +75,9 @@ type daemon struct {
 	up          map[string]bool          // tracked scripts, as last heard; of the loop
 	ungated     map[string]error         // claims whose gate could not be armed, and why
 	asleep      asleep
+	ledger      *ledger.Ledger
+	boot        string      // which boot of the host this is
+	unwritten   atomic.Bool // the ledger cannot be written, and is tried again
 
 	commands  commands
 	events    chan node.Event
@@ -134,7 +139,7 @@ func (d *daemon) serve(ctx, work context.Context, cancel func(), socket net.List
 	if err := d.cleanUp(d.workCtx); err != nil {
 		return err
 	}
-	server := control.Server{Snapshot: d.snapshot, Handover: d.handover, Standby: d.standby, Logger: d.log}
+	server := control.Server{Snapshot: d.snapshot, Handover: d.handover, Standby: d.standby, Fence: d.fence, ClearFence: d.clearFence, Logger: d.log}
 	d.work.Go(func() error { return server.Serve(d.workCtx, socket) })
 	d.startAdapters()
 	d.work.Go(func() error {
@@ -186,6 +191,7 @@ func (d *daemon) open() error {
 	}
 	d.setSources(d.settings)
 	d.settings.node.Left, d.settings.node.Standby = d.store.flags()
+	d.settings.node.Fenced = d.openLedger()
 	d.settings.node.Kept = d.adoptable()
 	if err := d.cleanUpBut(d.workCtx, sortedKeys(d.settings.node.Kept)); err != nil {
 		return err
@@ -298,6 +304,11 @@ func (d *daemon) startAdapters() {
 }
 
 func (d *daemon) close() {
+	if d.ledger != nil {
+		if err := d.ledger.Close(); err != nil {
+			d.log.Error("closing the ledger of fencings", "err", err)
+		}
+	}
 	d.closeWatchdog()
 	for _, s := range d.adverts {
 		s.close()
