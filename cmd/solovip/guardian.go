@@ -29,6 +29,12 @@ const workerFlag = "worker"
 // takeOverFlag makes a running node start its program anew, and keep what it holds.
 const takeOverFlag = "take-over"
 
+// cleanUpFlag takes off what a node that has ended left behind.
+const cleanUpFlag = "clean-up"
+
+// cleanUpLimit is how long that may take: guarded services are killed.
+const cleanUpLimit = 30 * time.Second
+
 // vrrpWorker is the worker for VRRP and claims.
 const vrrpWorker = "vrrp"
 
@@ -37,8 +43,14 @@ func runNode(c *cli.Context, opt daemon.Options) error {
 	if c.IsSet(workerFlag) {
 		return runWorker(c.Context, opt)
 	}
-	if c.Bool(takeOverFlag) {
+	switch {
+	case c.Bool(takeOverFlag):
 		return takeOver(c)
+	case c.Bool(cleanUpFlag):
+		ctx, cancel := context.WithTimeout(c.Context, cleanUpLimit)
+		defer cancel()
+		// As ExecStopPost= systemd says so by this variable that the service is over.
+		return daemon.CleanUp(ctx, opt, os.Getenv("SERVICE_RESULT") != "")
 	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, nodeSignals()...)

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
+	"time"
 
+	"github.com/solovip/solovip/control"
 	"github.com/solovip/solovip/fencing/gate"
 	"github.com/solovip/solovip/fencing/guard"
 	"github.com/solovip/solovip/vrrp/vip"
@@ -69,6 +72,44 @@ func (d *daemon) cleanUpBut(ctx context.Context, kept []string) error {
 	d.killed = append(d.killed, killed...)
 	return nil
 }
+
+// CleanUp takes off what a run of the daemon has left, as its next start would, and starts
+// nothing. A run that still lives is refused, or with kill killed first.
+func CleanUp(ctx context.Context, opt Options, kill bool) error {
+	if pid, err := control.Owner(opt.RunDir); err == nil && kill {
+		opt.Logger.Warn("killing what is left of the daemon", "process", pid)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("kill process %d: %w", pid, err)
+		}
+		for err == nil && pause(ctx, cleanUpEvery) {
+			_, err = control.Owner(opt.RunDir)
+		}
+	}
+	socket, err := control.Listen(opt.RunDir)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	d := newDaemon(opt)
+	if d.kernel, err = vip.Open(); err != nil {
+		return err
+	}
+	defer d.kernel.Close()
+	if d.run, err = openRunState(opt.RunDir); err != nil {
+		return err
+	}
+	if err := d.cleanUpBut(ctx, nil); err != nil {
+		return err
+	}
+	if d.gate != nil {
+		err = d.gate.Close()
+	}
+	d.forget(d.cleaned...)
+	return err
+}
+
+// cleanUpEvery is how often it looks whether a killed process has gone.
+const cleanUpEvery = 10 * time.Millisecond
 
 // anyThere reports whether one of the addresses is on this host.
 func (d *daemon) anyThere(addrs []vip.Address) (bool, error) {

@@ -123,7 +123,8 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	cancel()
 	d.close()
-	return errors.Join(err, socket.Close())
+	_ = socket.Close() // the server has closed it already, if it ever ran
+	return err
 }
 
 // serve is Run between the opening of the socket and the closing of everything.
