@@ -47,7 +47,7 @@ func daemonCommand(name, usage string, runDaemon func(*cli.Context, daemon.Optio
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "use-file", Aliases: []string{"f"}, Value: defaultFile, Usage: "read the configuration from `FILE`"},
 			runDirFlag(),
-			&cli.StringFlag{Name: "state-dir", Value: defaultStateDir, Usage: "keep in `DIR` what must survive a reboot"},
+			stateDirFlag(),
 			configIDFlag(),
 			&cli.BoolFlag{Name: "config-test", Aliases: []string{"t"}, Usage: "check the configuration and exit, as 'solovip config check' does"},
 			&cli.BoolFlag{Name: "log-detail", Aliases: []string{"D"}, Usage: "log at the debug level too"},
@@ -73,6 +73,10 @@ func daemonCommand(name, usage string, runDaemon func(*cli.Context, daemon.Optio
 
 func runDirFlag() cli.Flag {
 	return &cli.StringFlag{Name: "run-dir", Value: defaultRunDir, Usage: "`DIR` of the control socket: one for each daemon on a host"}
+}
+
+func stateDirFlag() cli.Flag {
+	return &cli.StringFlag{Name: "state-dir", Value: defaultStateDir, Usage: "`DIR` of what must survive a reboot"}
 }
 
 func configIDFlag() cli.Flag {

@@ -16,10 +16,11 @@ import (
 	"github.com/solovip/solovip/lab"
 )
 
-// Exit codes, as docs/operations.md documents them. 3 is kept for a node that is fenced.
+// Exit codes, as docs/operations.md documents them.
 const (
 	exitFailed  = 1 // what was asked for could not be done; no daemon answers
 	exitUsage   = 2 // a mistake in the command line, or errors in a configuration
+	exitFenced  = 3 // fence status: this node is fenced from a claim
 	exitNotSafe = 4 // fence status: degraded or unsafe
 )
 

@@ -38,26 +38,6 @@ func statusCommand() *cli.Command {
 	}
 }
 
-func fenceCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "fence",
-		Usage: "show how safe the node is",
-		Subcommands: []*cli.Command{{
-			Name:   "status",
-			Usage:  "show whether two nodes could hold; exits with 0 when safe, 4 when degraded or unsafe",
-			Flags:  statusFlags(),
-			Before: noArguments,
-			Action: func(c *cli.Context) error {
-				safety, err := show(c, text.Fence)
-				if err == nil && safety != node.Safe && !c.Bool("watch") {
-					return cli.Exit("", exitNotSafe)
-				}
-				return err
-			},
-		}},
-	}
-}
-
 func statusFlags() []cli.Flag {
 	return []cli.Flag{
 		runDirFlag(),
@@ -66,25 +46,25 @@ func statusFlags() []cli.Flag {
 	}
 }
 
-// show prints the daemon's snapshot once, or for as long as it is watched, and returns
-// the verdict of the last one.
-func show(c *cli.Context, render func(node.Snapshot, int) string) (node.Safety, error) {
+// show prints the daemon's snapshot once, or for as long as it is watched, and returns it;
+// a watch returns none.
+func show(c *cli.Context, render func(node.Snapshot, int) string) (node.Snapshot, error) {
 	s := screen{out: c.App.Writer, json: c.Bool("json"), watch: c.Bool("watch"), render: render}
 	s.width, s.terminal = terminalWidth(c.App.Writer)
 	if s.watch {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return "", s.follow(ctx, c.String("run-dir"))
+		return node.Snapshot{}, s.follow(ctx, c.String("run-dir"))
 	}
 	client, err := control.Dial(c.String("run-dir"))
 	if err != nil {
-		return "", err
+		return node.Snapshot{}, err
 	}
 	snap, err := client.Snapshot(c.Context)
 	if err != nil {
-		return "", err
+		return node.Snapshot{}, err
 	}
-	return snap.Safety, s.print(snap)
+	return snap, s.print(snap)
 }
 
 // screen is where and how snapshots are printed.

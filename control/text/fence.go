@@ -15,11 +15,17 @@ func Fence(s node.Snapshot, width int) string {
 	for _, c := range s.Claims {
 		p.gap()
 		p.line("", fenceClaim(s, c))
+		if c.Fenced != nil {
+			p.line("  FENCED:  ", fencedText(c.Fenced))
+		}
 		p.ifLost(c)
 	}
 	p.gap()
 	p.line("mode     ", s.Mode+": "+s.ModeInWords)
 	p.witness(s)
+	if s.LedgerError != "" {
+		p.line("ledger   ", "NOT WRITTEN: "+s.LedgerError)
+	}
 	p.line("node     ", s.Node+doing(s))
 	return p.out.String()
 }

@@ -27,6 +27,9 @@ func Status(s node.Snapshot, now time.Time, width int) string {
 		p.gap()
 	}
 	p.witness(s)
+	if s.LedgerError != "" {
+		p.line("ledger   ", "NOT WRITTEN: "+s.LedgerError)
+	}
 	p.line("mode     ", s.Mode+": "+s.ModeInWords)
 	p.line("safety   ", string(s.Safety)+": "+s.SafetyWhy)
 	if s.Watchdog != nil {
@@ -55,6 +58,9 @@ func (p *page) claim(s node.Snapshot, c node.ClaimSnapshot, now time.Time) {
 		p.line("  permission  ", permission(c))
 	}
 	p.line("  this node   ", standing(c, now))
+	if c.Fenced != nil {
+		p.line("  FENCED      ", fencedText(c.Fenced))
+	}
 	for _, in := range c.Instances {
 		if len(c.Instances) > 1 || in.Name != c.Name || in.Fault != "" {
 			p.line("  instance    ", instance(in))

@@ -42,7 +42,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// The read model's two renderings.
 	{"control", "node"},
-	{"control/text", "arbiter node"},
+	{"control/text", "arbiter fencing node"},
 
 	// The shell: brings all of the above together.
 	{"node/guardian", ""},
@@ -61,7 +61,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "config control control/text lab mesh node node/daemon node/guardian witness"},
+	{"cmd/solovip", "config control control/text fencing fencing/ledger lab mesh node node/daemon node/guardian witness"},
 }
 
 // testsToo says which of our packages the tests of a package may import beyond its own
