@@ -58,6 +58,10 @@ func work(kind, diary string) int {
 	}
 	link.Beat()
 	link.Notify("READY=1")
+	if kind == "leaves" {
+		link.Again()
+		return 0
+	}
 	if kind == "refuses" {
 		link.Final()
 		return 2
@@ -212,6 +216,11 @@ func TestAWorkerThatRefusesIsNotStartedAgain(t *testing.T) {
 			t.Errorf("%s: started %d times, want once", kind, n)
 		}
 	}
+}
+
+// A worker that has left everything in place asks for the whole program to be started anew.
+func TestAWorkerThatLeavesEndsTheGuardian(t *testing.T) {
+	guard(t, "leaves", nil).ends(Again)
 }
 
 // A killed worker is replaced at once; when its successors die too, they are told to wait
