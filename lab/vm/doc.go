@@ -8,6 +8,11 @@
 // asked for: no KVM, no root, no network. [Test] runs an ordinary Go test inside, and
 // shares one boot among the tests of a package.
 //
+// Time in a machine is its own: it passes with the instructions that are carried out, and jumps
+// while none are. So a test is as fast and as sure on a crowded host as on an idle one,
+// and what waits in it waits for nothing here; how long something took is to be measured
+// inside.
+//
 // The machine has no disk and no network card: a test makes its own network out of
 // namespaces. It has proc, sys, dev, cgroup2, a shell with busybox's applets, and the
 // modules asked for, with those they depend on. The kernel loads further ones by itself, as it

@@ -43,6 +43,7 @@ func (k *kernel) initramfs(m Machine) (path string, err error) {
 		return "", err
 	}
 	a.bytes("/init", 0o755, m.init())
+	a.bytes("/command", 0o755, m.script())
 	a.bytes("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
 	a.bytes("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
 	a.bytes("/etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n")
@@ -99,15 +100,21 @@ func addLibraries(a *archive, program string) error {
 	return nil
 }
 
-// addBusybox adds the shell and the small programs around it. Programs that are also there in
-// their own right come first in PATH.
+// addBusybox adds the small programs that scripts use, and this host's shell: busybox's would
+// take its own programs before any other of the same name.
 func addBusybox(a *archive) error {
 	path, err := exec.LookPath("busybox")
 	if err != nil {
-		return fmt.Errorf("find the machine's shell: %w: %w", err, ErrMissing)
+		return fmt.Errorf("find the machine's small programs: %w: %w", err, ErrMissing)
 	}
 	if err := a.file(guestBusybox, path); err != nil {
-		return fmt.Errorf("put the machine's shell into it: %w", err)
+		return fmt.Errorf("put busybox into the machine: %w", err)
+	}
+	if err := a.file("/bin/sh", "/bin/sh"); err != nil {
+		return fmt.Errorf("put a shell into the machine: %w", err)
+	}
+	if err := addLibraries(a, "/bin/sh"); err != nil {
+		return err
 	}
 	applets, err := exec.CommandContext(context.Background(), path, "--list").Output()
 	if err != nil {
@@ -116,7 +123,6 @@ func addBusybox(a *archive) error {
 	for name := range strings.FieldsSeq(string(applets)) {
 		a.link("/busybox/"+name, guestBusybox)
 	}
-	a.link("/bin/sh", guestBusybox)
 	a.link("/sbin/modprobe", guestBusybox) // what the kernel calls
 	return nil
 }
@@ -159,18 +165,25 @@ hostname vm
 	for _, module := range m.Modules {
 		b.WriteString("modprobe " + module + "\n") // it complains on the console
 	}
-	b.WriteString("cd /root\n(")
+	b.WriteString("/command </dev/null >/dev/ttyS1 2>&1\n")
+	b.WriteString("printf '\\n" + ended + "%d\\n' $? >/dev/ttyS1\n")
+	b.WriteString("poweroff -f\n")
+	return b.String()
+}
+
+// script runs the command. It is not part of init, whose shell takes programs of its own first.
+func (m Machine) script() string {
+	b := strings.Builder{}
+	b.WriteString("#!/bin/sh\ncd /root\n")
 	for _, v := range m.Env {
 		name, value, _ := strings.Cut(v, "=")
-		b.WriteString("export " + name + "=" + quote(value) + "; ")
+		b.WriteString("export " + name + "=" + quote(value) + "\n")
 	}
 	b.WriteString("exec")
 	for _, arg := range m.Command {
 		b.WriteString(" " + quote(arg))
 	}
-	b.WriteString(") </dev/null >/dev/ttyS1 2>&1\n")
-	b.WriteString("printf '\\n" + ended + "%d\\n' $? >/dev/ttyS1\n")
-	b.WriteString("poweroff -f\n")
+	b.WriteString("\n")
 	return b.String()
 }
 

@@ -138,23 +138,24 @@ func chosen(self string) ([]string, error) {
 }
 
 // find returns what a test printed, as `go test -v` shows it, and its verdict.
-func find(output []Line, name string) (lines []string, verdict string) {
+func find(output, name string) (lines []string, verdict string) {
 	ours := false
-	for _, l := range output {
-		if run, ok := strings.CutPrefix(l.Text, "=== RUN   "); ok && !strings.Contains(run, "/") {
+	for l := range strings.Lines(output) {
+		l = strings.TrimRight(l, "\n")
+		if run, ok := strings.CutPrefix(l, "=== RUN   "); ok && !strings.Contains(run, "/") {
 			ours = run == name
 			continue
 		}
-		if l.Text == "PASS" || l.Text == "FAIL" {
+		if l == "PASS" || l == "FAIL" {
 			ours = false // the end of all
 		}
 		if !ours {
 			continue
 		}
-		if word, of, ok := strings.Cut(strings.TrimPrefix(l.Text, "--- "), ": "); ok && strings.HasPrefix(l.Text, "--- ") && strings.HasPrefix(of, name+" ") {
+		if word, of, ok := strings.Cut(strings.TrimPrefix(l, "--- "), ": "); ok && strings.HasPrefix(l, "--- ") && strings.HasPrefix(of, name+" ") {
 			verdict = word
 		}
-		lines = append(lines, l.Text)
+		lines = append(lines, l)
 	}
 	return lines, verdict
 }

@@ -50,40 +50,14 @@ func (e End) String() string {
 	return fmt.Sprintf("End(%d)", uint8(e))
 }
 
-// Line is a line that the command printed, and when it came out of the machine.
-type Line struct {
-	At   time.Time
-	Text string
-}
-
 // Result is what became of a machine.
 type Result struct {
 	End    End
-	Exit   int       // the command's exit status; -1 unless the machine was powered off
-	Output []Line    // what the command printed on either output
-	Ended  time.Time // by qemu's own record of it
-	Took   time.Duration
+	Exit   int           // the command's exit status; -1 unless the machine was powered off
+	Output string        // what the command printed, on either output
+	Took   time.Duration // by the clock of this host
 	// Console is what the kernel said, and what went wrong before the command.
 	Console string
-}
-
-// Text returns what the command printed.
-func (r Result) Text() string {
-	var b strings.Builder
-	for _, l := range r.Output {
-		b.WriteString(l.Text + "\n")
-	}
-	return b.String()
-}
-
-// Printed returns when the command first printed a line that begins so.
-func (r Result) Printed(prefix string) (time.Time, bool) {
-	for _, l := range r.Output {
-		if strings.HasPrefix(l.Text, prefix) {
-			return l.At, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // Err returns nil when the command ended with status 0, and else what happened, with the
@@ -99,12 +73,12 @@ func (r Result) Err() error {
 			what = "the machine was " + r.End.String()
 		}
 	}
-	return fmt.Errorf("%s after %v; it printed:\n%s\nand its kernel said:\n%s", what, r.Took.Round(time.Millisecond), tail(r.Text()), tail(r.Console))
+	return fmt.Errorf("%s after %v; it printed:\n%s\nand its kernel said:\n%s", what, r.Took.Round(time.Millisecond), tail(r.Output), tail(r.Console))
 }
 
 // tail returns the last lines of a text.
 func tail(text string) string {
-	const most = 60
+	const most = 40
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"time"
 )
 
 // event is what we read of an event in qemu's machine protocol (QMP).
@@ -13,14 +12,10 @@ type event struct {
 	Data  struct {
 		Reason string `json:"reason"`
 	} `json:"data"`
-	Timestamp struct {
-		Seconds      int64 `json:"seconds"`
-		Microseconds int64 `json:"microseconds"`
-	} `json:"timestamp"`
 }
 
-// follow reads the emulator's words to the end, and returns how the machine ended, and when.
-func follow(words io.ReadCloser, commands io.Writer) (end End, at time.Time) {
+// follow reads the emulator's words to the end, and returns how the machine ended.
+func follow(words io.ReadCloser, commands io.Writer) (end End) {
 	defer words.Close()
 	// It tells of events only after this. The machine has hardly been switched on by then.
 	_, _ = io.WriteString(commands, `{"execute":"qmp_capabilities"}`+"\n") // a dead one ends the words too
@@ -35,11 +30,10 @@ func follow(words io.ReadCloser, commands io.Writer) (end End, at time.Time) {
 		case "WATCHDOG":
 			barked = true
 		case "SHUTDOWN":
-			at = time.Unix(e.Timestamp.Seconds, e.Timestamp.Microseconds*1000)
 			end = endOf(e.Data.Reason, barked)
 		}
 	}
-	return end, at
+	return end
 }
 
 // endOf returns the end for qemu's reason to shut down.
