@@ -32,13 +32,13 @@ cluster lab {
     node n1 10.9.0.1
     node n2 10.9.0.3
     witness w1 10.9.0.2
-    key_file /root/key
+    key_file /lab/key
 }
 guard web {
     protects VI_1
-    start "/root/web start"
-    stop "/root/web stop"
-    status "/root/web status"
+    start "/lab/web start"
+    stop "/lab/web stop"
+    status "/lab/web status"
     stop_timeout 3
 }
 fencing {
@@ -47,27 +47,28 @@ fencing {
 `
 
 // dogService is the guarded service: a process that writes down that it lives. With the file
-// /root/stubborn nobody can show that it is stopped.
+// /lab/stubborn nobody can show that it is stopped.
 const dogService = `#!/bin/sh
 case $1 in
 start) setsid sleep 1000000 >/dev/null 2>&1 & echo $! >/run/web.pid ;;
-stop) test -e /root/stubborn || kill $(cat /run/web.pid) ;;
+stop) test -e /lab/stubborn || kill $(cat /run/web.pid) ;;
 status)
-  test -e /root/stubborn && exit 0
+  test -e /lab/stubborn && exit 0
   kill -0 $(cat /run/web.pid) 2>/dev/null || exit 1 ;;
 esac
 `
 
 // dogPrelude has the words of the stories.
 const dogPrelude = `
+mkdir /lab
 ip netns add w
 ip link add v0 type veth peer name v1 netns w
 ip addr add 10.9.0.1/24 dev v0; ip link set v0 up
 ip -n w addr add 10.9.0.2/24 dev v1; ip -n w link set v1 up; ip -n w link set lo up
-cp /story/web /root/web
-/story/solovip keygen -o /root/key >/dev/null
+cp /story/web /lab/web
+/story/solovip keygen -o /lab/key >/dev/null
 
-fail() { echo "FAILED: $*"; tail -n 40 /root/log1 /root/log; exit 1; }
+fail() { echo "FAILED: $*"; tail -n 40 /lab/log1 /lab/log; exit 1; }
 set -u; W=
 # await LIMIT WHAT COMMAND...: until the command succeeds
 await() {
@@ -81,14 +82,14 @@ holds() { ip addr show dev v0 | grep -q 10.9.0.100; }
 free() { ! holds; }
 serves() { kill -0 $(cat /run/web.pid 2>/dev/null) 2>/dev/null; }
 rests() { ! serves; }
-told() { grep -q "$1" /root/log; }
+told() { grep -q "$1" /lab/log; }
 gone() { ! kill -0 $1 2>/dev/null; }
-witness() { ip netns exec w /story/solovip witness -f /root/conf --run-dir /run/w --state-dir /root/w >/root/wlog 2>&1 & W=$!; }
+witness() { ip netns exec w /story/solovip witness -f /lab/conf --run-dir /run/w --state-dir /lab/w >/lab/wlog 2>&1 & W=$!; }
 # start DEVICE
 start() {
-  sed "s|DEVICE|$1|" /story/conf >/root/conf
+  sed "s|DEVICE|$1|" /story/conf >/lab/conf
   test -n "$W" || witness
-  /story/solovip node -f /root/conf --run-dir /run/n --state-dir /root/n >>/root/log 2>&1 & N=$!
+  /story/solovip node -f /lab/conf --run-dir /run/n --state-dir /lab/n >>/lab/log 2>&1 & N=$!
 }
 # The guardian first: it is not to see the worker stand still.
 freeze() { kill -STOP $N $(workers); }
@@ -202,7 +203,7 @@ func resetsWhereAServiceDoesNotStop(t *testing.T) {
 	r := tell(t, `
 start /dev/watchdog
 await 30 "it holds" holds; await 10 "it serves" serves
-touch /root/stubborn
+touch /lab/stubborn
 echo "stopping at $(now)"; kill -TERM $N
 (await 10 "it says so" told "cannot be shown to be stopped"; echo "it says so") &
 lives stopping
@@ -233,7 +234,7 @@ kill -CONT $W
 await 30 "it holds again" holds; await 20 "it serves again" serves
 
 told "watchdog open" || fail "it has no watchdog"
-cp /root/log /root/log1; >/root/log
+cp /lab/log /lab/log1; >/lab/log
 kill -KILL $(workers); echo "worker killed"
 await 30 "the worker is replaced" told "watchdog open"
 await 30 "it holds again" holds; await 20 "it serves again" serves
