@@ -272,7 +272,12 @@ func (n *Node) add(now time.Time, c *claim) {
 // abandon gives up a taking of which nothing has taken effect yet.
 func (n *Node) abandon(now time.Time, c *claim, why string) {
 	n.tell(Info, c.cfg.Name, "not taken after all", why)
-	c.forced, c.to = false, ""
+	c.forced, c.to, c.why = false, "", why
+	if c.cfg.Guarded && n.guardsWait(now, c) {
+		c.enter(Leaving, now) // the next holder must not think that nobody's run
+		c.off = true
+		return
+	}
 	n.release(now, c)
 }
 
@@ -385,8 +390,11 @@ func (n *Node) settleLeaving(now time.Time, c *claim) {
 	if !c.off || c.guards.state != guardsOff || c.cfg.GuardedAlways && n.fencings[c.cfg.Name] != nil && c.always.state != guardsOff {
 		return
 	}
-	if c.cfg.Guarded && n.guardsWait(now, c) {
-		return // a former holder's guards may still run: the next holder would not know
+	if c.cfg.Guarded {
+		if n.guardsWait(now, c) {
+			return // a former holder's guards may still run: the next holder would not know
+		}
+		n.forgetFormer(c)
 	}
 	n.release(now, c)
 }

@@ -120,10 +120,7 @@ func (n *Node) settleGuards(now time.Time, c *claim) {
 		// Once started they stay: the word that let them start early may age meanwhile.
 		run := c.phase == Held && (c.guards.state != guardsOff || !n.guardsWait(now, c))
 		if run {
-			c.guardsAt = time.Time{} // nobody else's run: whoever comes next need not wait
-			if n.promises != nil {
-				n.promises.Settle(c.cfg.Name)
-			}
+			n.forgetFormer(c)
 		}
 		c.guards.steer(n, now, StartGuards{Claim: c.cfg.Name, Token: c.token, Until: c.verdict.Until}, run, c.forced)
 	}
@@ -173,6 +170,17 @@ func (n *Node) guardsMayStart(now time.Time, c *claim) bool {
 		}
 	}
 	return true
+}
+
+// forgetFormer notes that nobody else's guards run: whoever comes next need not wait.
+func (n *Node) forgetFormer(c *claim) {
+	c.guardsAt = time.Time{}
+	if n.promises != nil {
+		n.promises.Settle(c.cfg.Name)
+	}
+	if n.lease != nil {
+		n.lease.Settle(c.cfg.Name)
+	}
 }
 
 // guardsWait reports whether guards may start only later, and asks the peers meanwhile.

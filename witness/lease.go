@@ -280,9 +280,10 @@ func (l *Lease) assert(now time.Time, s *Swap, f *flight) {
 // more because its reply was lost finds this node in the record: that changes nothing.
 func (l *Lease) noteFormer(claim string, r ClaimRecord) {
 	switch {
+	case r.Holder == l.cfg.Node: // also as a tombstone: it may have let go before Settle
 	case r.Released:
 		delete(l.from, claim)
-	case r.Holder != l.cfg.Node:
+	default:
 		l.from[claim] = r.Holder // empty: there is no record, so nobody knows
 	}
 }
@@ -293,6 +294,9 @@ func (l *Lease) TakenFrom(claim string) (node string, unreleased bool) {
 	node, unreleased = l.from[claim]
 	return node, unreleased
 }
+
+// Settle says that nothing of the claim can be anywhere else any more, whoever it was taken from.
+func (l *Lease) Settle(claim string) { delete(l.from, claim) }
 
 // evict adds to the Swap what makes the former holder's next renewal fail, unless it
 // has let go itself: its record must be as seen, and changes.

@@ -228,6 +228,7 @@ func (h *Host) Wake() {
 	h.world.note("%s wakes", h.Name)
 	if h.paused {
 		h.clock.lost(h.world.Now - h.since)
+		h.refused += h.world.Now - h.since // the second until it tries again stood still
 		h.risk = h.world.Now + h.world.Shape.exposure()
 	} else {
 		h.clock.resume(h.world.Now)

@@ -43,11 +43,15 @@ func (w *World) act() {
 
 // Bound is within what time after the last fault one healthy node holds each claim. It is
 // the sum of what can follow each other: a swap that was under way, a daemon that is
-// started again, a witness or a promise that is waited for, VRRP's own timer, and a
-// holder whose guard takes its time before it hands over.
+// started again, a witness or a promise that is waited for, VRRP's own timer, a
+// holder whose guard takes its time before it hands over, and a node to which the kernel or the
+// disk had refused something and which leaves the claim to others for a while after that.
 func (s Shape) Bound() time.Duration {
-	return longDelay + respawn + 2*s.Timing.Wait + lifetimeAdverts*s.Advert + s.GuardLimit + time.Second
+	return longDelay + respawn + 2*s.Timing.Wait + lifetimeAdverts*s.Advert + s.GuardLimit + brokenFor + time.Second
 }
+
+// brokenFor is that while; package node has it.
+const brokenFor = 10 * time.Second
 
 // judge has the checker look whether one node holds each claim, and which.
 func (w *World) judge(want string, after time.Duration) {
