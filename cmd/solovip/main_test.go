@@ -179,6 +179,7 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 	file := filepath.Join(dir, "lb01.conf")
 	cluster := "cluster edge {\n node a 10.0.0.11\n node b 10.0.0.12\n insecure on\n}\n" +
 		"witness {\n endpoints http://10.0.0.13:2379\n timing fast\n}\n"
+	const byLifetime = "fencing {\n gate lifetime\n}\n"
 	for _, c := range []struct {
 		text string
 		code int
@@ -188,6 +189,9 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 		{plainConfig + cluster, 0, "P  150ms   renew"},
 		{plainConfig + cluster, 0, "L >= (R + X)(1 + 2 rho): 715ms >= 714ms\n"},
 		{plainConfig + strings.Replace(cluster, "fast", "0.1 1 1.05", 1), 2, "is not safe"},
+		{plainConfig + strings.Replace(cluster, "fast", "auto", 1) + byLifetime, 0, "X  1.3s    late"},
+		{plainConfig + strings.Replace(cluster, "fast", "auto", 1) + byLifetime, 0, "L >= (R + X)(1 + 2 rho): 3.57s >= 3.57s\n"},
+		{plainConfig + cluster + byLifetime, 2, "is not safe: wait 715ms must be at least (hold 600ms + late 1.3s)"},
 	} {
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)

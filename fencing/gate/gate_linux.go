@@ -97,7 +97,7 @@ func (g *Gate) inherit() error {
 }
 
 // Guard makes the VIPs subject to the gate; they are shut until armed. A VIP that is
-// guarded already keeps its state.
+// guarded already keeps its state, and costs nothing.
 func (g *Gate) Guard(addrs []netip.Addr) error {
 	addrs, err := plain(addrs)
 	if err != nil {
@@ -105,6 +105,10 @@ func (g *Gate) Guard(addrs []netip.Addr) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return g.vips[a] })
+	if len(addrs) == 0 {
+		return nil
+	}
 	for _, a := range addrs {
 		g.vips[a] = true
 	}
@@ -112,6 +116,9 @@ func (g *Gate) Guard(addrs []netip.Addr) error {
 		return g.eachSet(addrs, 0, vipsOf, c.SetAddElements)
 	})
 	if err != nil {
+		for _, a := range addrs {
+			delete(g.vips, a) // so that the next call tries again
+		}
 		return fmt.Errorf("guard %s: %w", list(addrs), err)
 	}
 	return nil

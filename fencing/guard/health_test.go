@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -73,7 +74,10 @@ func TestWatchOfAUnit(t *testing.T) {
 	g, err := New(Config{Name: "web", RunDir: p.dir, Systemd: "nginx.service", Units: pid1.dial, HealthInterval: often})
 	check(t, err)
 	defer g.Close()
-	check(t, g.Start(t.Context(), nil))
+	check(t, g.Start(t.Context(), []string{"SOLOVIP_TOKEN=7"}))
+	if env := g.driver.env(); !slices.Contains(env, "SOLOVIP_TOKEN=7") {
+		t.Error("the health command does not get the token")
+	}
 	pid1.mu.Lock()
 	pid1.down = true
 	pid1.mu.Unlock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -26,11 +28,18 @@ const replace = "replace"
 type unit struct {
 	cfg  Config
 	file string
+
+	mu    sync.Mutex // guards given
+	given []string   // the environment of the last start, which the unit does not get
 }
 
 func (u *unit) close() {}
 
-func (u *unit) env() []string { return environment(&record{Name: u.cfg.Name, Env: u.cfg.Env}) }
+func (u *unit) env() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return environment(&record{Name: u.cfg.Name, Env: append(slices.Clone(u.cfg.Env), u.given...)})
+}
 
 // watched is false: a unit's end is found by looking at its state.
 func (u *unit) watched() bool { return false }
@@ -75,7 +84,10 @@ func (u *unit) look(ctx context.Context, c Units) (State, error) {
 	return Unknown, fmt.Errorf("%s is in the state %q", u.cfg.Systemd, active)
 }
 
-func (u *unit) start(ctx context.Context, _ []string) error {
+func (u *unit) start(ctx context.Context, env []string) error {
+	u.mu.Lock()
+	u.given = env
+	u.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.StartTimeout)
 	defer cancel()
 	rec, err := newRecord(u.cfg, nil)

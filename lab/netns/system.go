@@ -2,6 +2,7 @@ package netns
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -190,7 +191,7 @@ func (s *setup) blocks(h *host) string {
 		b.WriteString("\n}\n")
 	}
 	// So that a preferred node that was fenced comes back while the run lasts.
-	b.WriteString("fencing {\n    clear_after 2\n}\n")
+	fmt.Fprintf(&b, "fencing {\n    clear_after 2\n    gate %s\n}\n", cmp.Or(s.job.Scenario.Gate, "on"))
 	if s.job.Scenario.Web {
 		b.WriteString(h.webGuard(s.nginx))
 		return b.String()

@@ -88,6 +88,19 @@ func freeze() Scenario {
 	}
 }
 
+// freezeByLifetime is freeze on kernels without nftables.
+func freezeByLifetime() Scenario {
+	s := freeze()
+	s.Name = "freeze-by-lifetime"
+	s.Text = "the same with gate lifetime: n1's address ends by its lifetime alone, and n2 waits for that"
+	s.Gate = "lifetime"
+	// n2 waits for 3.57 s from the last renewal that it saw.
+	late := silenced(1, "n2")
+	late.SilentAddress, late.Takeover, late.Serving = 0, 4200*time.Millisecond, guarded+time.Second
+	s.Expect = map[System]verify.Expect{Lease: late}
+	return s
+}
+
 func pause() Scenario {
 	return Scenario{
 		Name: "pause",

@@ -63,6 +63,7 @@ type Scenario struct {
 	VIP    netip.Prefix             `json:"vip"`                 // in the hosts' own network
 	Advert time.Duration            `json:"advert_ns,omitempty"` // advert_int; 0: one second
 	Timing string                   `json:"timing,omitempty"`    // the witness block's; empty: what solovip chooses
+	Gate   string                   `json:"gate,omitempty"`      // the fencing block's; empty: what solovip chooses
 	Web    bool                     `json:"web,omitempty"`       // the guarded service is a real nginx, which answers HTTP alone
 	Steps  []Step                   `json:"steps"`
 	Expect map[System]verify.Expect `json:"expect"` // a system that is missing is not run
