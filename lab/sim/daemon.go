@@ -150,6 +150,12 @@ func (h *Host) launch() {
 	d.step(node.Link{Interface: linkName, Up: !h.linkDown})
 	d.step(node.Script{Name: scriptName, Up: !h.scriptDown})
 	d.step(node.Start{})
+	for name := range cfg.Kept {
+		if h.without[w.Shape.claim(name)] {
+			h.reload() // it had been read before
+			break
+		}
+	}
 	d.poll()
 	if w.Shape.Mode == arbiter.ModeLease {
 		d.resync()
@@ -173,7 +179,7 @@ func (h *Host) openFencings() []fencing.Record {
 func (h *Host) claimConfigs() []node.ClaimConfig {
 	var all []node.ClaimConfig
 	for i := range h.kernel {
-		if !h.without[i] {
+		if !h.without[i] || h.keeps(i) {
 			all = append(all, h.world.Shape.claimConfig(i, h.number, h.addr, h.disk.tokens[i], h.revision[i]))
 		}
 	}

@@ -32,7 +32,8 @@ func (h *Host) Replace(takes time.Duration) {
 	})
 }
 
-// adopt starts a daemon that goes on with what was left in place and is not too old by now.
+// adopt starts a daemon that goes on with what was left in place, is not too old by now and is
+// in its configuration.
 func (h *Host) adopt(kept map[string]node.Kept, left time.Time) {
 	h.kept = map[string]node.Kept{}
 	for name, k := range kept {
@@ -40,7 +41,7 @@ func (h *Host) adopt(kept map[string]node.Kept, left time.Time) {
 		if until.IsZero() {
 			until = left.Add(2 * h.world.Shape.Advert)
 		}
-		if h.boot().Before(until) {
+		if h.boot().Before(until) && !h.without[h.world.Shape.claim(name)] {
 			h.kept[name] = k
 		}
 	}
