@@ -70,6 +70,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 	"vrrp":             "vrrp/rawip",     // talks to a real keepalived
 	"witness/etcd":     "witness/server", // runs against a real etcd
 	"deploy":           "config",         // loads every sample
+	"fencing/gate":     "lab/vm",         // a kernel with IPVS
 	"lab/stories":      "lab/vm",         // a machine with a watchdog
 	"fencing/watchdog": "lab/vm",         // a machine to be reset
 	"lvs/ipvs":         "lab/vm",         // a kernel with IPVS
