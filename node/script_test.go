@@ -499,6 +499,9 @@ func setting(cfg *Config, key, value string) error {
 			ID: "99-1", Claim: cfg.Claims[0].Name, Cause: fencing.Cause(value), Why: "as it was then",
 			Token: 7, Result: fencing.Done, Began: testStart.Add(-10 * time.Second),
 		})
+	case "by_lifetime":
+		cfg.ByLifetime = true
+		cfg.Timing = witness.AutoByLifetime(time.Second, 3, 1300*time.Millisecond)
 	case "standby":
 		cfg.Standby = true
 	case "priority":

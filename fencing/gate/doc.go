@@ -18,14 +18,13 @@
 // Order of use: Guard before the VIP is put on an interface, Arm with each renewal of
 // the permission, Shut to let go at once, Unguard after the VIP was shown to be off.
 // Open takes over what a daemon that died left behind: its VIPs stay guarded, and all
-// are shut.
+// are shut. Watch, beside all that, puts back what others remove.
 //
 // What it does not do. It decides nothing: deadlines come from the arbiter. It is not
-// passed by packet sockets, so our own gratuitous ARP is not its concern. It knows ARP
-// on Ethernet only. The kernel's timeouts stand still while the machine is suspended,
-// and the boot clock does not: after a resume the daemon must look at its deadlines
-// first. A tool that removes other people's tables (nft flush ruleset) removes the
-// gate too: Check finds that and Restore repairs it.
+// passed by packet sockets, so our own gratuitous ARP is not its concern, nor by what a
+// flowtable, XDP or tc forwards. It knows ARP on Ethernet only. The kernel's timeouts
+// stand still while the machine is suspended, and the boot clock does not: after a
+// resume the daemon must call Restore before anything else.
 //
 // Start reading at Gate.Arm; rules.go holds the rules.
 package gate

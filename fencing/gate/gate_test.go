@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/solovip/solovip/internal/boottime"
 )
 
@@ -82,6 +84,26 @@ func TestVIPsFallSilentAtTheDeadline(t *testing.T) {
 	}
 	l.waitFor("arp 10.9.0.101", deadline.Add(400*time.Millisecond))
 	l.waitFor("ping 10.9.0.101", deadline.Add(400*time.Millisecond))
+}
+
+// VIPs of one claim on several interfaces: Linux answers for them on all, so all fall
+// silent on all.
+func TestVIPsOfSeveralInterfaces(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	check(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
+	vips := []netip.Addr{vip, vip2}
+	check(t, g.Guard(vips))
+	deadline := boottime.Now().Add(400 * time.Millisecond)
+	check(t, g.Arm(deadline, vips))
+	l.holdOn("lo", vip)
+	l.holdOn("br0", vip2)
+	l.listen()
+	l.ask(vip, vip2)
+	until(deadline.Add(200 * time.Millisecond))
+	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100", "arp 10.9.0.101", "ping 10.9.0.101"} {
+		l.wantSilence(kind, deadline)
+	}
 }
 
 // A link-local VIP is silenced on its own interface only: another claim may have the same

@@ -119,7 +119,12 @@ func newLink(t testing.TB) *link {
 // hold puts a VIP on the holder's interface.
 func (l *link) hold(a netip.Addr) {
 	l.t.Helper()
-	ln, err := netlink.LinkByName("h0")
+	l.holdOn("h0", a)
+}
+
+func (l *link) holdOn(iface string, a netip.Addr) {
+	l.t.Helper()
+	ln, err := netlink.LinkByName(iface)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -201,7 +206,7 @@ func (l *link) listen() {
 
 // classify names what the holder said, as "kind address"; empty: not the holder's.
 func (l *link) classify(f []byte) string {
-	if len(f) < 42 || string(f[6:12]) != string(l.mac[0]) {
+	if len(f) < 42 || string(f[6:12]) == string(l.mac[1]) {
 		return ""
 	}
 	from := func(b []byte) string { a, _ := netip.AddrFromSlice(b); return a.String() }

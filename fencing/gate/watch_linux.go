@@ -66,7 +66,8 @@ func (g *generation) now() (uint32, error) {
 
 // Watch looks at the tables when somebody else has changed anything in nftables, and
 // puts them back if it was them, within a fraction of a second. What it found goes to
-// the log. It blocks until ctx ends. Without it only a renewal notices, and only that
+// the log. It blocks until ctx ends, and has to run on a thread in the network namespace of
+// Open. Without it only a renewal notices, and only that
 // its tables or elements are not there.
 func (g *Gate) Watch(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)

@@ -9,6 +9,9 @@
 //     whatever process groups are in there. A start command that stays is the service
 //     itself (foreground), and the daemon hears of its end; one that exits with 0 has
 //     put its service into the background, or had somebody else start it.
+//   - what is in the control group that each start gets for itself, where this process
+//     may make one: a daemon that leaves its session stays in there.
+//   - the process that the pid file names, if the service has one, with its session.
 //   - and whatever the status command speaks of: 0 is running; no answer, a signal and
 //     the exits 4 (the LSB's "unknown"), 126 and 127 (a shell's "cannot run") are
 //     unknown; all others are stopped.
@@ -23,9 +26,12 @@
 // process id is never killed. New finds the run file of its guard; Adopt finds all of
 // them, for a successor that knows no configuration yet.
 //
-// What it does not do: decide when, watch over a service in the background, restart
-// anything, or follow a process that has left its session (give it a stop command or a
-// systemd unit).
+// Watch looks after a service that was started: whether it still runs, and whether it is
+// well, by its health command. It tells, and changes nothing.
+//
+// What it does not do: decide when, restart anything, or, where it may make no control
+// group, follow a process that has left its session (give it a stop command, a pid file
+// or a systemd unit).
 //
 // Start reading at Guard; commands_linux.go (with stop_linux.go) and units.go are its two drivers.
 package guard

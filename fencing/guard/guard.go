@@ -200,6 +200,8 @@ func (g *Guard) Start(ctx context.Context, env []string) error {
 		return fmt.Errorf("start guard %s: %w", g.name, err)
 	}
 	defer done()
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.StartTimeout)
+	defer cancel()
 	if err := g.driver.start(ctx, env); err != nil {
 		return fmt.Errorf("start guard %s: %w", g.name, err)
 	}

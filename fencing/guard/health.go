@@ -65,8 +65,6 @@ func (g *Guard) healthy(ctx context.Context) error {
 
 // awaitHealth waits until a service that has just come up is well.
 func (g *Guard) awaitHealth(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.StartTimeout)
-	defer cancel()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, g.cfg.HealthInterval) {
 		err := g.healthy(ctx)
 		if err == nil {
