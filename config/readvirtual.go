@@ -366,10 +366,6 @@ func (l *loader) readReal(d *virtualDraft, block *syntax.Node) {
 		d.lost = true
 		return
 	}
-	if slices.ContainsFunc(d.RealServers, func(r RealServer) bool { return r.Addr == addr }) {
-		l.warn(word, "take one of the two out", "real_server %s is there twice: the second one is ignored", spaced(addr))
-		return
-	}
 	r := RealServer{Addr: addr, Pos: word.Pos}
 	var own inherited
 	for _, n := range l.good(block) {
@@ -395,6 +391,10 @@ func (l *loader) readReal(d *virtualDraft, block *syntax.Node) {
 		l.fail(word, "raise uthreshold, or take lthreshold out", "lthreshold %d is above uthreshold %d: the kernel refuses the real server", r.LowerThreshold, r.UpperThreshold)
 	}
 	r.Addr = l.portOf(d, r.Addr, r.Forwarding, word)
+	if slices.ContainsFunc(d.RealServers, func(o RealServer) bool { return o.Addr == r.Addr }) {
+		l.warn(word, "take one of the two out", "real_server %s is there twice: the second one is ignored", spaced(r.Addr))
+		return
+	}
 	for _, n := range l.good(block) {
 		if c, ok := l.readChecker(d, &r, in, n); ok {
 			r.Checkers = append(r.Checkers, c)

@@ -27,6 +27,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// Configuration: text into settings.
 	{"config/syntax", ""},
 	{"config", "config/syntax"},
+	{"lvs/settings", "config lvs"},
 
 	// Adapters: each knows one part of the world and nothing of the others.
 	{"vrrp/vip", ""},
@@ -67,13 +68,14 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.
 var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
-	"vrrp":             "vrrp/rawip",     // talks to a real keepalived
-	"witness/etcd":     "witness/server", // runs against a real etcd
-	"deploy":           "config",         // loads every sample
-	"fencing/gate":     "lab/vm",         // a kernel with IPVS
-	"lab/stories":      "lab/vm",         // a machine with a watchdog
-	"fencing/watchdog": "lab/vm",         // a machine to be reset
-	"lvs/ipvs":         "lab/vm",         // a kernel with IPVS
+	"vrrp":             "vrrp/rawip",      // talks to a real keepalived
+	"witness/etcd":     "witness/server",  // runs against a real etcd
+	"deploy":           "config",          // loads every sample
+	"fencing/gate":     "lab/vm",          // a kernel with IPVS
+	"lab/stories":      "lab/vm",          // a machine with a watchdog
+	"fencing/watchdog": "lab/vm",          // a machine to be reset
+	"lvs/ipvs":         "lab/vm",          // a kernel with IPVS
+	"lvs/settings":     "lab/vm lvs/ipvs", // compares keepalived with us
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
