@@ -21,6 +21,7 @@ type real struct {
 	server *server
 	judged bool // alive says something
 	alive  bool
+	told   bool      // that it is down
 	since  time.Time // of alive
 	why    string    // it is down
 	weight int       // by configuration and checks
@@ -55,15 +56,16 @@ func newServer(v VirtualServer, before *server) *server {
 
 // judge brings one real server up to date with its checks and the operator's word.
 func (b *Balancer) judge(now time.Time, r *real) {
-	alive, why := true, ""
+	alive, pending, why := true, false, ""
 	weight := r.cfg.Weight
 	for _, use := range r.cfg.Checks {
 		c := b.checks[use.ID]
 		switch {
-		case !c.known && use.Alpha:
-			alive, why = false, "not checked yet"
 		case c.known && !c.up:
-			alive, why = false, c.why
+			alive, pending, why = false, false, c.why
+		case !c.known && use.Alpha && alive && (!r.judged || !r.alive):
+			// A server that is up stays so when a reload gives it another check.
+			alive, pending, why = false, true, "not checked yet"
 		}
 		switch c.adjust.Kind {
 		case Keep:
@@ -75,34 +77,40 @@ func (b *Balancer) judge(now time.Time, r *real) {
 	}
 	weight = min(max(weight, 0), MaxWeight)
 	over := b.override(r)
-	if r.judged && r.alive == alive && r.weight == weight && r.over == over {
+	if r.judged && r.alive == alive && r.weight == weight && r.over == over && (alive || pending || r.told) {
 		r.why = why
 		return
 	}
 	b.dirty[r.server] = true
 	if !r.judged || r.alive != alive {
 		r.since = now
-		b.turned(r, alive, why)
 	}
+	b.turned(r, alive, pending, why)
 	r.judged, r.alive, r.why, r.weight, r.over = true, alive, why, weight, over
 }
 
-// turned tells that a real server came up or went down. One that is new is told of only
-// when InitNotifies asks for it.
-func (b *Balancer) turned(r *real, alive bool, why string) {
+// turned tells that a real server came up or went down. Of one that is up from the start
+// nobody is told unless InitNotifies asks for it; one that is down only because it is not
+// checked yet is told of when a check has failed.
+func (b *Balancer) turned(r *real, alive, pending bool, why string) {
 	name := r.server.cfg.Name
-	if !r.judged {
-		if alive && b.cfg.InitNotifies {
-			r.server.notices = append(r.server.notices, Notify{What: RealUp, Server: name, Real: r.cfg.Addr})
+	notify := func(what Notification) {
+		r.server.notices = append(r.server.notices, Notify{What: what, Server: name, Real: r.cfg.Addr})
+	}
+	switch {
+	case alive && !r.judged:
+		if b.cfg.InitNotifies {
+			notify(RealUp)
 		}
-		return
+	case alive && !r.alive:
+		b.tell(false, name, "real server "+r.cfg.Addr.String()+" is up", "all its checks succeed")
+		notify(RealUp)
+		r.told = false
+	case !alive && !pending && !r.told:
+		b.tell(true, name, "real server "+r.cfg.Addr.String()+" is down", why)
+		notify(RealDown)
+		r.told = true
 	}
-	what, text := RealDown, "is down"
-	if alive {
-		what, text, why = RealUp, "is up", "all its checks succeed"
-	}
-	b.tell(!alive, name, "real server "+r.cfg.Addr.String()+" "+text, why)
-	r.server.notices = append(r.server.notices, Notify{What: what, Server: name, Real: r.cfg.Addr})
 }
 
 // target is the weight that a real server is to have when it is up and nothing grows.
