@@ -43,7 +43,7 @@ func TestVMKeepalivedAgrees(t *testing.T) {
 		for _, file := range files {
 			t.Run(filepath.Base(file), func(t *testing.T) {
 				ours := balance(t, filepath.Base(file))
-				theirs := keepalived(t, file, len(ours))
+				theirs := keepalived(t, file, ours)
 				if diff := cmp.Diff(theirs, ours); diff != "" {
 					t.Errorf("-keepalived +ours:\n%s", diff)
 				}
@@ -67,9 +67,9 @@ func table(t *testing.T) []string {
 	return lines
 }
 
-// keepalived runs it with a file until the table has that many lines, and returns the
-// table; with another number of lines that of the last moment.
-func keepalived(t *testing.T, file string, lines int) []string {
+// keepalived runs it with a file until the table is as expected, and stays so for a moment, or
+// for ten seconds; and returns the table.
+func keepalived(t *testing.T, file string, expected []string) []string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -83,15 +83,18 @@ func keepalived(t *testing.T, file string, lines int) []string {
 		t.Fatal(err)
 	}
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		if got = table(t); len(got) == lines && strings.Contains(log.String(), "Starting Healthcheck") {
-			break
+	const enough = 5 // looks at the table that find it as expected
+	for seen, deadline := 0, time.Now().Add(10*time.Second); seen < enough && time.Now().Before(deadline); {
+		if got = table(t); slices.Equal(got, expected) {
+			seen++
+		} else {
+			seen = 0
 		}
 		waitABit(ctx)
 	}
 	cancel()
 	_ = cmd.Wait() // ended by our signal
-	if len(got) != lines {
+	if !slices.Equal(got, expected) {
 		said := strings.Split(log.String(), "\n")
 		t.Log(strings.Join(said[:min(len(said), 40)], "\n"))
 	}
