@@ -59,15 +59,6 @@ type Peer struct {
 	Address  string
 }
 
-// Isolation says what a node in veto mode does about peers that no path shows.
-type Isolation uint8
-
-// The ways to deal with isolation. The zero Isolation takes nothing.
-const (
-	IsolationHold  Isolation = iota // keep what is held, take nothing
-	IsolationClaim                  // take, as plain VRRP does
-)
-
 // Input is all the evidence about one claim at one instant.
 type Input struct {
 	Now       time.Time
@@ -86,6 +77,9 @@ type Input struct {
 	// Reference is whether the address that a node in isolation must reach answers; Yes
 	// when there is none to reach. ModeVeto only.
 	Reference Tri
+	// Off is whether an agent has shown all peers that no path reaches to be switched off; No:
+	// it could not. IsolationFence only.
+	Off Tri
 	// ARP is whether another station answers ARP for the claim's addresses: Unknown while
 	// the answers are still waited for. ModeVeto only: elsewhere permission decides.
 	ARP     Tri
@@ -101,6 +95,7 @@ const (
 	Consult            // do not hold yet: ask the peers that have not answered
 	Obtain             // do not hold yet: get the lease, or the promises
 	Handover           // do not hold yet: ask Verdict.Peer to hand over
+	Shoot              // do not hold yet: have an agent switch Verdict.Peer off
 	Hold               // hold, until Verdict.Until
 )
 
@@ -108,7 +103,7 @@ const (
 type Verdict struct {
 	Do    Do
 	Until time.Time // Hold: the end of the permission; zero: none needed
-	Peer  string    // Handover: whom to ask; Refuse: the node that has the claim, if one is known
+	Peer  string    // Handover: whom to ask; Shoot: whom to switch off; Refuse: the node that has the claim, if one is known
 	Why   string    // for people: the rule and the evidence
 }
 
@@ -163,6 +158,11 @@ func decideVeto(in Input) Verdict {
 	switch {
 	case len(silent) > 0:
 		return Verdict{Do: Consult, Why: "no word yet from " + strings.Join(silent, ", ")}
+	}
+	if v, ok := decideShot(in, gone); !ok {
+		return v
+	}
+	switch {
 	case in.ARP == Yes:
 		return Verdict{Why: in.ARPFrom + ": another device has it, or a peer that no other path reaches"}
 	case len(gone) > 0 && in.Want == WantPreempt:
@@ -177,7 +177,7 @@ func decideVeto(in Input) Verdict {
 		// Of an offered claim the former holder says itself that it is off.
 		return Verdict{Do: Consult, Why: "waiting for who answers ARP for the address"}
 	case len(gone) > 0:
-		return Verdict{Do: Hold, Why: "no path reaches " + strings.Join(gone, ", ") + ", and on_isolation is claim"}
+		return Verdict{Do: Hold, Why: isolated(in, gone)}
 	}
 	return Verdict{Do: Hold, Why: "every peer says that it does not hold it"}
 }
@@ -282,7 +282,7 @@ func (t Tri) String() string {
 
 // String returns the verdict in lower case.
 func (d Do) String() string {
-	names := [...]string{"refuse", "consult", "obtain", "handover", "hold"}
+	names := [...]string{"refuse", "consult", "obtain", "handover", "shoot", "hold"}
 	if int(d) < len(names) {
 		return names[d]
 	}

@@ -77,7 +77,11 @@ func space() []column {
 		// 10.0.0.9 is the lower number, though the higher text.
 		{"address", []value{onPeer("lower", func(p *Peer) { p.Address = "10.0.0.9" }), onPeer("higher", func(p *Peer) { p.Address = "10.0.0.11" })}, 0},
 		{"alive", []value{onPeer("unknown", func(p *Peer) { p.Alive = Unknown }), onPeer("no", func(p *Peer) { p.Alive = No }), onPeer("yes", func(p *Peer) { p.Alive = Yes })}, 0},
-		{"isolation", []value{{"hold", func(in *Input) { in.Isolation = IsolationHold }}, {"claim", func(in *Input) { in.Isolation = IsolationClaim }}}, ModeVeto},
+		{"isolation", []value{
+			{"hold", func(in *Input) { in.Isolation = IsolationHold }}, {"claim", func(in *Input) { in.Isolation = IsolationClaim }},
+			{"fence", func(in *Input) { in.Isolation = IsolationFence }}, {"fence, off", func(in *Input) { in.Isolation, in.Off = IsolationFence, Yes }},
+			{"fence, failed", func(in *Input) { in.Isolation, in.Off = IsolationFence, No }},
+		}, ModeVeto},
 		{"reference", []value{
 			{"unknown", func(in *Input) { in.Reference = Unknown }}, {"no", func(in *Input) { in.Reference = No }}, {"yes", func(in *Input) { in.Reference = Yes }},
 		}, ModeVeto},
@@ -272,6 +276,10 @@ func wrong(in Input, v Verdict) string {
 		return "taken in veto mode although another station answers ARP, or may"
 	case in.Mode == ModeVeto && taking && in.Isolation == IsolationHold && in.Peers != nil && peer.Name != "" && peer.Holds != No:
 		return "taken with a peer unaccounted for and on_isolation hold"
+	case in.Mode == ModeVeto && taking && in.Isolation == IsolationFence && in.Off != Yes && peer.Name != "" && peer.Holds != No:
+		return "taken with a peer unaccounted for that is not shown to be switched off"
+	case v.Do == Shoot && (in.Isolation != IsolationFence || in.Holding || in.Reference != Yes || peer.Alive != No || peer.Holds == No || in.Want == WantPreempt):
+		return "a shot at one that may live, or from one that may be cut off"
 	}
 	return ""
 }
