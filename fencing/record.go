@@ -129,8 +129,9 @@ func (r *Record) Clear(now time.Time, by, why string) {
 	r.Cleared = &Clearing{AtMS: at, By: by, Why: why}
 }
 
-// Open reports whether the node stays out of the claim for it.
-func (r *Record) Open() bool { return r.Cleared == nil }
+// Open reports whether the node stays out of the claim for it: never for the switching off of
+// another one.
+func (r *Record) Open() bool { return r.Cleared == nil && r.Target == "" }
 
 // Clone returns a copy that shares nothing with r: what is written later must not change
 // meanwhile.

@@ -189,6 +189,9 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 		}
 	case arbiter.Consult:
 		c.consult(n, now)
+	case arbiter.Shoot:
+		c.consult(n, now)
+		n.shoot(now, c, c.verdict.Peer)
 	case arbiter.Obtain:
 		n.obtain(now, c)
 	case arbiter.Handover:

@@ -20,6 +20,8 @@ type Config struct {
 	Timing      witness.Timing // ModeLease and ModeQuorum; must pass Check
 	Isolation   arbiter.Isolation
 	Reference   bool          // ModeVeto: an address must answer before a claim is taken in isolation
+	ShotDelay   time.Duration // on_isolation fence: the head start of the node that shoots first
+	ShotJitter  time.Duration // and what chance adds, for both; drawn anew for each start
 	ClearAfter  time.Duration // how long a fenced node stays out at the least; 0: until an operator clears it
 	Watchdog    WatchdogMode
 	// ByLifetime says that nothing but an address's lifetime silences it when this node

@@ -65,8 +65,11 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 	c.linkDeadlines(now, d)
 	switch c.phase {
 	case Idle:
-		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
+		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Shoot || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
 			d.add(now.Add(askEvery))
+		}
+		if p := n.peers[c.verdict.Peer]; p != nil && c.verdict.Do == arbiter.Shoot {
+			d.add(p.shot.Due())
 		}
 		if n.lease != nil {
 			if s := n.lease.Standing(now, c.cfg.Name); s.State == witness.Waiting {

@@ -37,6 +37,9 @@ func (n *Node) evidence(now time.Time, c *claim) arbiter.Input {
 		c.link.Heard(now, p.seen, name, e.Holds)
 		in.Peers = append(in.Peers, e)
 	}
+	if n.cfg.Isolation == arbiter.IsolationFence {
+		in.Off = n.offEvidence(now, in.Peers)
+	}
 	in.ARP, in.ARPFrom = c.link.Stands(now)
 	in.Want = n.want(now, c, in.Lease)
 	return in

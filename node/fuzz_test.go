@@ -104,7 +104,7 @@ func newChaos(data []byte) *chaos {
 	cfg.Mode = arbiter.Mode(1 + c.next()%4)
 	cfg.Peers, cfg.Witnesses = []string{"n2", "n3"}[:1+c.next()%2], []string{"w1"}
 	choice := c.next()
-	cfg.Isolation, cfg.Watchdog = arbiter.Isolation(choice%2), WatchdogMode(choice/2%3)
+	cfg.Isolation, cfg.Watchdog = arbiter.Isolation(choice%3), WatchdogMode(choice/3%3)
 	options := c.next()
 	cfg.Reference, cfg.Left = options&1 != 0, options&2 != 0 && cfg.Mode == arbiter.ModeLease
 	cfg.Claims = c.claims(options >> 2)
@@ -407,6 +407,8 @@ func (c *chaos) step(ev Event) string {
 			c.swaps = append(c.swaps, a.Operation)
 		case Question:
 			c.last = a.Request
+		case ShootPeer:
+			c.results = append(c.results, PeerShot{Peer: a.Peer})
 		case OpenWatchdog:
 			atOnce = append(atOnce, WatchdogDone{Timeout: a.Timeout})
 		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, PetWatchdog, Tell, WriteFencing, Stopped:

@@ -274,6 +274,8 @@ func (n *Node) applyFencing(now time.Time, ev Event) {
 		if ev.Err != nil {
 			n.unwritten = ev.Err.Error()
 		}
+	case PeerShot:
+		n.shot(now, ev)
 	default: // not of fencings
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/vrrp"
 	"github.com/solovip/solovip/witness"
 )
@@ -21,6 +22,8 @@ type peer struct {
 	direct  time.Time // when it was last heard without a relay
 	left    time.Time // it left while the witness was silent: then; zero: it did not, or is back
 	owed    bool      // this node left so, and the peer may not know yet that it is back
+	shot    fencing.Shot
+	record  fencing.Record // of the shot
 }
 
 func (n *Node) applyMesh(now time.Time, ev Event) {

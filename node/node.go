@@ -139,7 +139,7 @@ func (n *Node) apply(now time.Time, ev Event) {
 	case Handover:
 		text, err := n.handoverTo(now, ev)
 		n.emit(Respond{ID: ev.ID, Text: text, Err: err})
-	case FenceNow, ClearFence, FencingWritten:
+	case FenceNow, ClearFence, FencingWritten, PeerShot:
 		n.applyFencing(now, ev)
 	case Standby:
 		n.setStandby(ev)

@@ -468,6 +468,9 @@ func setting(cfg *Config, key, value string) error {
 		if value == "claim" {
 			cfg.Isolation = arbiter.IsolationClaim
 		}
+		if value == "fence" {
+			cfg.Isolation, cfg.ShotDelay, cfg.ShotJitter = arbiter.IsolationFence, 5*time.Second, 200*time.Millisecond
+		}
 	case "reference":
 		cfg.Reference = true
 	case "clear_after":

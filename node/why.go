@@ -35,6 +35,12 @@ func (n *Node) evidenceFor(now time.Time, c *claim) []fencing.Evidence {
 		}
 		all = append(all, e)
 	}
+	if n.cfg.Isolation == arbiter.IsolationFence {
+		for _, name := range n.cfg.Peers {
+			shot := &n.peers[name].shot
+			all = append(all, fencing.Evidence{Source: "agent", Who: name, AgeMS: age(now, shot.At()), Says: shot.String()})
+		}
+	}
 	for _, in := range c.instances {
 		if at := in.machine.MasterHeard(); !at.IsZero() {
 			all = append(all, fencing.Evidence{
@@ -123,6 +129,8 @@ func (n *Node) needs(now time.Time, c *claim) string {
 		return v.Peer + " has to hand it over, and is being asked"
 	case arbiter.Consult:
 		return "those that have not answered yet have to answer, or to be gone for long enough"
+	case arbiter.Shoot:
+		return "an agent has to show that " + v.Peer + " is switched off, or it has to be heard"
 	case arbiter.Refuse:
 		if !c.agreed(vrrp.StateBackup) {
 			return "the instances have to be BACKUP: " + c.state().String()

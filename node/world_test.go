@@ -187,6 +187,8 @@ func (w *world) do(a Action) Event {
 		w.question(a.Request)
 	case AskWitness:
 		w.askWitness(a.Operation)
+	case ShootPeer:
+		w.later("agent", 2*time.Second, PeerShot{Peer: a.Peer, Err: w.failed("agent")})
 	case OpenWatchdog:
 		if err := w.failed("watchdog"); err != nil {
 			return WatchdogDone{Err: err}
@@ -465,6 +467,8 @@ func describe(a Action) string {
 			return fmt.Sprintf("refuse: %v", a.Err)
 		}
 		return "respond: " + a.Text
+	case ShootPeer:
+		return "switch " + a.Peer + " off"
 	case WriteFencing:
 		return describeFencing(a.Record)
 	case AskReference:

@@ -75,7 +75,7 @@ func History(records []fencing.Record, width int) string {
 		p.line("  result    ", resultText(r))
 		if r.Cleared != nil {
 			p.line("  cleared   ", clearedText(*r.Cleared))
-		} else {
+		} else if r.Open() {
 			p.line("  cleared   ", "NO: this node stays out")
 		}
 		for _, e := range r.Evidence {

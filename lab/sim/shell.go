@@ -13,9 +13,10 @@ import (
 const probeFor = 300 * time.Millisecond
 
 var (
-	errStore  = errors.New("no space left on device")
-	errKernel = errors.New("netlink: no buffer space available")
-	errLate   = errors.New("the permission ended before the addresses were on: this process was stalled")
+	errStore   = errors.New("no space left on device")
+	errKernel  = errors.New("netlink: no buffer space available")
+	errNoAgent = errors.New("no agent is simulated")
+	errLate    = errors.New("the permission ended before the addresses were on: this process was stalled")
 )
 
 // do is the executor of package node/daemon: one action, and its result if that is there at once.
@@ -52,6 +53,8 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.host.world.note("%s answers the operator: %s %v", d.host.Name, a.Text, a.Err)
 	case node.ProbeAddresses:
 		d.probe(a)
+	case node.ShootPeer:
+		return node.PeerShot{Peer: a.Peer, Err: errNoAgent}
 	case node.AskReference:
 		return node.ReferenceDone{Answers: true}
 	case node.Stopped:
