@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 // cross looks at what only the whole configuration shows.
 func (l *loader) cross() {
 	l.crossAddresses()
+	l.crossInterfaces()
 	l.crossVRIDs()
 	l.crossNames()
 	l.crossServices()
@@ -40,6 +42,47 @@ func (l *loader) crossAddresses() {
 				continue
 			}
 			seen[k] = place{in.Name, a.Pos}
+		}
+	}
+}
+
+// crossInterfaces looks for an address that two claims have on different interfaces.
+// Linux answers for it on both, and so does the gate, which lets it through as long as one
+// of them is held: where permission has a deadline that would be two holders. A link-local
+// address belongs to its interface.
+func (l *loader) crossInterfaces() {
+	if !l.cfg.Permits() || l.cfg.Fencing.Gate != GateOn {
+		return
+	}
+	group := make(map[string]string) // of an instance
+	for _, g := range l.cfg.SyncGroups {
+		for _, name := range g.Instances {
+			group[name] = g.Name
+		}
+	}
+	type place struct {
+		claim, iface string
+		pos          syntax.Pos
+	}
+	seen := make(map[netip.Addr]place)
+	for _, in := range l.cfg.Instances {
+		here := place{claim: cmp.Or(group[in.Name], in.Name)}
+		for _, a := range slices.Concat(in.Addresses, in.Excluded) {
+			addr := a.Prefix.Addr()
+			here.iface, here.pos = a.Interface, a.Pos
+			before, ok := seen[addr]
+			switch {
+			case addr.Is6() && addr.IsLinkLocalUnicast():
+			case !ok:
+				seen[addr] = here
+			case before.claim != here.claim && before.iface != here.iface:
+				l.report.Add(Finding{
+					Pos: a.Pos, Width: len(addr.String()),
+					Text: fmt.Sprintf("%s is on %s in %s and on %s in %s, at %s: Linux answers for it on both, whichever is held",
+						addr, here.iface, quote(here.claim), before.iface, quote(before.claim), before.pos),
+					Remedy: "take one of the two out, or put both instances into one vrrp_sync_group",
+				})
+			}
 		}
 	}
 }
