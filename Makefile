@@ -12,7 +12,7 @@ PACKAGES := arping etcd-server iproute2 keepalived nftables nginx-light procps p
 
 # Knobs: make fuzz FUZZTIME=1m, make sim SEEDS=100000, make test TESTFLAGS=-v
 FUZZTIME ?= 5s
-SEEDS ?= 3000
+SEEDS ?= 10000
 TESTFLAGS ?=
 export CGO_ENABLED ?= 0
 
@@ -61,8 +61,12 @@ lint: ## run go vet, gofmt and golangci-lint (built by go run at the first time:
 	$(GO) run $(GOLANGCI_LINT) run
 
 .PHONY: sim
-sim: ## play SEEDS (3000) random stories of faults on clusters under virtual time
-	$(GO) test -count=1 -timeout 60m -v -run "^TestSim" ./lab/sim -strict -seeds $(SEEDS)
+sim: ## play SEEDS (10000) random stories of faults on clusters under virtual time
+	$(GO) test -count=1 -timeout 0 -v -run "^TestSimStories$$" ./lab/sim -strict -seeds $(SEEDS)
+
+.PHONY: mutants
+mutants: ## plant each bug that the simulation has to find, and tell at which seed it does
+	$(GO) test -count=1 -timeout 60m -v -run "^TestPlantedBugs$$" ./lab/sim
 
 .PHONY: demo
 demo: build ## show in under a minute what solovip does where keepalived splits (no root needed)

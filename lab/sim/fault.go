@@ -146,12 +146,11 @@ func (w *World) faultProcess(h *Host) {
 	case 4:
 		h.Pause(length)
 	default:
-		if h.daemon != nil {
-			h.daemon.stall, h.daemon.stallFor = 1+w.Rand.IntN(12), length
-			if w.chance(3) {
-				h.daemon.stallFor = 0
-			}
+		effects := 1 + w.Rand.IntN(12)
+		if w.chance(3) {
+			length = 0
 		}
+		h.Stall(effects, length)
 	}
 }
 

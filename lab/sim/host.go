@@ -179,6 +179,14 @@ func (h *Host) Freeze(length time.Duration) {
 	h.daemon.freeze(length)
 }
 
+// Stall freezes the daemon for a time just before it brings about the effects-th effect from
+// now; length 0 kills it instead.
+func (h *Host) Stall(effects int, length time.Duration) {
+	if d := h.daemon; d != nil {
+		d.stall, d.stallFor = effects, length
+	}
+}
+
 // settling reports whether the host has just woken. Until the daemon has armed the gate
 // anew the kernel's timeouts are late by the time of the suspension: to stop the daemon just
 // then is a second fault at once, and not promised.

@@ -18,7 +18,12 @@ type stage struct {
 // started returns a cluster whose first node holds the claim.
 func started(t *testing.T, mode arbiter.Mode) stage {
 	t.Helper()
-	shape := sim.Plain(mode, 2)
+	return startedWith(t, mode, 2)
+}
+
+func startedWith(t *testing.T, mode arbiter.Mode, nodes int) stage {
+	t.Helper()
+	shape := sim.Plain(mode, nodes)
 	shape.Voter = mode == arbiter.ModeLease || mode == arbiter.ModeQuorum
 	s := stage{sim.NewWorld(7, shape), t}
 	s.Trace = true
