@@ -169,7 +169,10 @@ func (n *Node) watchdogLast() time.Time {
 func (n *Node) mayLive(c *claim) time.Time {
 	running := c.cfg.Guarded && c.guards.state != guardsOff
 	held := c.phase == Adding || c.phase == Held
+	kept, left := n.cfg.Kept[c.cfg.Name]
 	switch {
+	case left && n.started.IsZero() && c.cfg.Guarded && n.permits():
+		return kept.Until().Add(c.cfg.GuardLimit + n.cfg.Timing.Late) // they run on, and are not adopted yet
 	case running && n.permits():
 		return c.armed.Add(c.cfg.GuardLimit + n.cfg.Timing.Late)
 	case running && !held:
@@ -237,6 +240,9 @@ func (n *Node) watchdogBars() string {
 // Clear reports whether nothing of any claim is left on this host: no address, and no guarded
 // service that runs only where its claim is held. Only then the watchdog may be stopped.
 func (n *Node) Clear() bool {
+	if n.started.IsZero() && len(n.cfg.Kept) > 0 {
+		return false // a former start has left something in place
+	}
 	for _, c := range n.claims {
 		if c.phase == Adding || c.phase == Held || c.phase == Leaving || c.guards.state != guardsOff {
 			return false

@@ -117,6 +117,7 @@ const releaseWithin = 100 * time.Millisecond
 // serve would begin as one that can. It also rests, if it is told to.
 func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 	d.opt.Beat()
+	d.step(node.Tick{}) // opens the watchdog: without one that is required nothing is held on to
 	waiting, limit := map[node.Event]bool{}, time.Second
 	for _, s := range d.settings.scripts {
 		waiting[node.Script{Name: s.Name}] = true
