@@ -237,8 +237,10 @@ func TestOurBlocks(t *testing.T) {
 			Timing: Timing{Name: "custom", Renew: 700 * time.Millisecond, Hold: 2800 * time.Millisecond, Wait: 3 * time.Second},
 		},
 		Guards: []Guard{
-			{Name: "web", Protects: "VI_1", Systemd: "nginx.service", Always: true, StopTimeout: 2500 * time.Millisecond,
-				StartTimeout: 10 * time.Second, HealthInterval: time.Second, HealthTimeout: time.Second, HealthFall: 2, Restarts: 2},
+			{
+				Name: "web", Protects: "VI_1", Systemd: "nginx.service", Always: true, StopTimeout: 2500 * time.Millisecond,
+				StartTimeout: 10 * time.Second, HealthInterval: time.Second, HealthTimeout: time.Second, HealthFall: 2, Restarts: 2,
+			},
 			{
 				Name: "batch", Protects: "VI_1", StopTimeout: 2 * time.Second,
 				Start:   Command{Args: []string{"/bin/true", "start"}, Text: "/bin/true start"},

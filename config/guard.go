@@ -43,8 +43,10 @@ const (
 // readGuard reads a guard block.
 func (l *loader) readGuard(block *syntax.Node) {
 	name := block.Args()[0]
-	g := Guard{Name: name.Text, StopTimeout: defaultStopTimeout, StartTimeout: defaultStartTimeout,
-		HealthInterval: defaultHealth, HealthFall: defaultHealthFall, Restarts: defaultRestarts, Pos: name.Pos}
+	g := Guard{
+		Name: name.Text, StopTimeout: defaultStopTimeout, StartTimeout: defaultStartTimeout,
+		HealthInterval: defaultHealth, HealthFall: defaultHealthFall, Restarts: defaultRestarts, Pos: name.Pos,
+	}
 	l.plainName(name, "guard")
 	if slices.ContainsFunc(l.cfg.Guards, func(o Guard) bool { return o.Name == g.Name }) {
 		l.fail(name, "give each guard a name of its own", "guard %s is there twice", quote(g.Name))

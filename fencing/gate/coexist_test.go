@@ -33,6 +33,7 @@ func TestBesideTheRulesOfOthers(t *testing.T) {
 }
 
 func besideRules(t *testing.T, file string, oursFirst bool) {
+	t.Helper()
 	l := newLink(t)
 	if !oursFirst {
 		nft(t, "-f", file)

@@ -387,7 +387,8 @@ func armedOf(p pair) *nftables.Set { return p.armed }
 
 // eachSet applies a command to every set that the addresses belong to.
 func (g *Gate) eachSet(addrs []netip.Addr, timeout time.Duration, of func(pair) *nftables.Set,
-	do func(*nftables.Set, []nftables.SetElement) error) error {
+	do func(*nftables.Set, []nftables.SetElement) error,
+) error {
 	for _, p := range g.layout.pairs {
 		for _, portion := range p.elements(addrs, timeout) {
 			if err := do(of(p), portion); err != nil {

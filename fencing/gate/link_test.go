@@ -110,8 +110,10 @@ func newLink(t testing.TB) *link {
 	}
 	// The client knows the way to the VIPs, so that a data packet does not depend on ARP.
 	for _, a := range []netip.Addr{vip, vip2, vip6, vipLL} {
-		must(there.NeighSet(&netlink.Neigh{LinkIndex: l.index, State: netlink.NUD_PERMANENT,
-			IP: a.AsSlice(), HardwareAddr: l.mac[0]}))
+		must(there.NeighSet(&netlink.Neigh{
+			LinkIndex: l.index, State: netlink.NUD_PERMANENT,
+			IP: a.AsSlice(), HardwareAddr: l.mac[0],
+		}))
 	}
 	return l
 }
@@ -128,8 +130,10 @@ func (l *link) holdOn(iface string, a netip.Addr) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())},
-		Flags: unix.IFA_F_NODAD}
+	addr := &netlink.Addr{
+		IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())},
+		Flags: unix.IFA_F_NODAD,
+	}
 	if err := netlink.AddrAdd(ln, addr); err != nil {
 		l.t.Fatal(err)
 	}

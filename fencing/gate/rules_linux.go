@@ -141,8 +141,10 @@ func newPair(t *nftables.Table, id uint32, vips, armed string, k kind) pair {
 
 func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook, prio nftables.ChainPriority) *nftables.Chain {
 	accept := nftables.ChainPolicyAccept
-	return &nftables.Chain{Table: t, Name: name, Hooknum: hook, Priority: &prio,
-		Type: nftables.ChainTypeFilter, Policy: &accept}
+	return &nftables.Chain{
+		Table: t, Name: name, Hooknum: hook, Priority: &prio,
+		Type: nftables.ChainTypeFilter, Policy: &accept,
+	}
 }
 
 // drop is the rule: match, load the key, in vips, not in armed, drop.

@@ -73,7 +73,7 @@ func startGated(args, env []string, group *cgroup, follow func(*os.File), commit
 	}
 	defer w.Close()
 	program := func() *exec.Cmd {
-		cmd := exec.Command("/bin/sh", append([]string{"-c", gateScript, "guard"}, args...)...)
+		cmd := exec.Command("/bin/sh", append([]string{"-c", gateScript, "guard"}, args...)...) //nolint:noctx // a service outlives what started it
 		cmd.Env = env
 		cmd.ExtraFiles = []*os.File{r}
 		return cmd
@@ -101,7 +101,7 @@ func run(ctx context.Context, args, env []string, follow func(*os.File)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // its whole process group is killed below
 	cmd.Env = env
 	c, err := startProcess(cmd, "", follow)
 	if err != nil {

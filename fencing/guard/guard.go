@@ -94,7 +94,7 @@ const (
 
 // driver is one way to run a service. All methods are called one at a time, except
 // state. A context that ends means: no more patience, but an orderly end.
-type driver interface {
+type driver interface { //nolint:interfacebloat // all that the two kinds of services differ in
 	start(ctx context.Context, env []string) error
 	stop(ctx context.Context) error
 	kill(ctx context.Context) error

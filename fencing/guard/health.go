@@ -91,7 +91,7 @@ func (s *Set) Watch(ctx context.Context) error {
 	first := <-found
 	cancel()
 	for range s.guards[1:] {
-		<-found
+		_ = <-found // it was told to end
 	}
 	return first
 }

@@ -16,9 +16,11 @@ func TestWatchFindsAnIllService(t *testing.T) {
 	p := newPlace(t)
 	// It counts its calls. The second and third fail, then the fourth is well, and from the
 	// seventh on it has no answer.
-	g := p.guard(Config{Start: sh("exec sleep 1000"), HealthInterval: often, HealthTimeout: 300 * time.Millisecond, HealthFall: 3,
+	g := p.guard(Config{
+		Start: sh("exec sleep 1000"), HealthInterval: often, HealthTimeout: 300 * time.Millisecond, HealthFall: 3,
 		Health: sh(`n=$(cat %[1]s 2>/dev/null || echo 0); n=$((n+1)); echo $n > %[1]s
-			case $n in 1|4|5|6) exit 0;; 2|3) exit 1;; *) exec sleep 1000;; esac`, p.path("n"))})
+			case $n in 1|4|5|6) exit 0;; 2|3) exit 1;; *) exec sleep 1000;; esac`, p.path("n")),
+	})
 	check(t, g.Start(t.Context(), nil))
 	wantError(t, g.Watch(t.Context()), "not healthy, 3 times in a row: health command: /bin/sh was killed")
 	if text, _ := os.ReadFile(p.path("n")); string(text) != "9\n" {

@@ -63,9 +63,11 @@ func newRecord(cfg Config, env []string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &record{Name: cfg.Name, Systemd: cfg.Systemd, Start: cfg.Start.Args, Stop: cfg.Stop.Args,
+	return &record{
+		Name: cfg.Name, Systemd: cfg.Systemd, Start: cfg.Start.Args, Stop: cfg.Stop.Args,
 		Status: cfg.Status.Args, Env: append(append([]string{}, cfg.Env...), env...),
-		StopTimeout: cfg.StopTimeout, PIDFile: cfg.PIDFile, Boot: boot}, nil
+		StopTimeout: cfg.StopTimeout, PIDFile: cfg.PIDFile, Boot: boot,
+	}, nil
 }
 
 func bootID() (string, error) {
@@ -138,9 +140,11 @@ func Adopt(runDir string, units func(context.Context) (Units, error), log *slog.
 		}
 		var g *Guard
 		if err == nil {
-			g, err = New(Config{Name: rec.Name, Systemd: rec.Systemd, Units: units,
+			g, err = New(Config{
+				Name: rec.Name, Systemd: rec.Systemd, Units: units,
 				Start: Command{rec.Start}, Stop: Command{rec.Stop}, Status: Command{rec.Status},
-				Env: rec.Env, StopTimeout: rec.StopTimeout, PIDFile: rec.PIDFile, RunDir: runDir, Logger: log})
+				Env: rec.Env, StopTimeout: rec.StopTimeout, PIDFile: rec.PIDFile, RunDir: runDir, Logger: log,
+			})
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("adopt a guard: %w", err))

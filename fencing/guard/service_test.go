@@ -337,8 +337,10 @@ func TestAStatusThatDoesNotTell(t *testing.T) {
 // The service is there although both its stop and its status command say otherwise.
 func TestProcessesOutweighWhatCommandsSay(t *testing.T) {
 	p := newPlace(t)
-	g := p.guard(Config{Start: sh(`trap '' TERM; echo $$ > %s; while :; do sleep 0.1; done`, p.path("pid")),
-		Stop: sh("exit 0"), Status: sh("test -e %s && test ! -e %s", p.path("pid"), p.path("liar"))})
+	g := p.guard(Config{
+		Start: sh(`trap '' TERM; echo $$ > %s; while :; do sleep 0.1; done`, p.path("pid")),
+		Stop:  sh("exit 0"), Status: sh("test -e %s && test ! -e %s", p.path("pid"), p.path("liar")),
+	})
 	check(t, g.Start(t.Context(), nil))
 	pid := p.pid("pid")
 	check(t, os.WriteFile(p.path("liar"), nil, 0o600))
@@ -494,10 +496,12 @@ func TestASetStartsInOrderAndStopsInReverse(t *testing.T) {
 	story := filepath.Join(dir, "story")
 	var guards []*Guard
 	for _, name := range []string{"a", "b", "c"} {
-		g, err := New(Config{Name: name, RunDir: dir, StopTimeout: time.Second,
+		g, err := New(Config{
+			Name: name, RunDir: dir, StopTimeout: time.Second,
 			Start:  sh("echo +%s >> %s; touch %s/%s", name, story, dir, name),
 			Stop:   sh("echo -%s >> %s; test %[1]s != b || exit 1; rm %[3]s/%[1]s", name, story, dir),
-			Status: sh("test -e %s/%s", dir, name)})
+			Status: sh("test -e %s/%s", dir, name),
+		})
 		check(t, err)
 		guards = append(guards, g)
 	}

@@ -174,8 +174,10 @@ func TestRealSystemd(t *testing.T) {
 	})
 	p := newPlace(t)
 	unit := func(name string) *Guard {
-		g, err := New(Config{Name: "web", RunDir: p.dir, Systemd: name, Units: dial,
-			StopTimeout: 500 * time.Millisecond, StartTimeout: 10 * time.Second, HealthInterval: often, HealthTimeout: 5 * time.Second})
+		g, err := New(Config{
+			Name: "web", RunDir: p.dir, Systemd: name, Units: dial,
+			StopTimeout: 500 * time.Millisecond, StartTimeout: 10 * time.Second, HealthInterval: often, HealthTimeout: 5 * time.Second,
+		})
 		check(t, err)
 		t.Cleanup(g.Close)
 		return g
@@ -234,8 +236,10 @@ func TestRealSystemd(t *testing.T) {
 	check(t, g.Kill(t.Context()))
 	wantState(t, g, Stopped)
 
-	g, err := New(Config{Name: "web", RunDir: p.dir, Systemd: "never-ready.service", Units: dial,
-		StopTimeout: time.Second, StartTimeout: 300 * time.Millisecond})
+	g, err := New(Config{
+		Name: "web", RunDir: p.dir, Systemd: "never-ready.service", Units: dial,
+		StopTimeout: time.Second, StartTimeout: 300 * time.Millisecond,
+	})
 	check(t, err)
 	t.Cleanup(g.Close)
 	wantError(t, g.Start(t.Context(), nil), "not up")

@@ -92,31 +92,61 @@ func TestSystemdUnit(t *testing.T) {
 		state  State
 		record bool
 	}{
-		{"start", &systemd{active: "inactive", result: "done"},
-			func(g *Guard) error { return g.Start(t.Context(), nil) }, "", []string{"start"}, Running, true},
-		{"start fails", &systemd{active: "inactive", result: "failed"},
+		{
+			"start", &systemd{active: "inactive", result: "done"},
+			func(g *Guard) error { return g.Start(t.Context(), nil) }, "",
+			[]string{"start"},
+			Running, true,
+		},
+		{
+			"start fails", &systemd{active: "inactive", result: "failed"},
 			func(g *Guard) error { return g.Start(t.Context(), nil) }, `ended as "failed"`,
-			[]string{"start", "kill", "stop", "kill"}, Stopped, false},
-		{"start hangs", &systemd{active: "inactive"},
+			[]string{"start", "kill", "stop", "kill"},
+			Stopped, false,
+		},
+		{
+			"start hangs", &systemd{active: "inactive"},
 			func(g *Guard) error { return g.Start(t.Context(), nil) }, "not up",
-			[]string{"start", "kill", "stop", "kill"}, Stopped, false},
-		{"stop", &systemd{active: "active"},
-			func(g *Guard) error { return g.Stop(t.Context()) }, "", []string{"stop"}, Stopped, false},
-		{"stop hangs", &systemd{active: "active", deaf: true},
-			func(g *Guard) error { return g.Stop(t.Context()) }, "", []string{"stop", "kill", "stop", "kill"}, Stopped, false},
-		{"kill", &systemd{active: "active", deaf: true},
-			func(g *Guard) error { return g.Kill(t.Context()) }, "", []string{"kill", "stop", "kill"}, Stopped, false},
-		{"no such unit", &systemd{active: "inactive", load: "not-found"},
-			func(g *Guard) error { return g.Kill(t.Context()) }, "is its name right", []string{"kill", "stop", "kill"}, Unknown, false},
-		{"no systemd", &systemd{down: true},
-			func(g *Guard) error { return g.Stop(t.Context()) }, "no bus", nil, Unknown, false},
+			[]string{"start", "kill", "stop", "kill"},
+			Stopped, false,
+		},
+		{
+			"stop", &systemd{active: "active"},
+			func(g *Guard) error { return g.Stop(t.Context()) }, "",
+			[]string{"stop"},
+			Stopped, false,
+		},
+		{
+			"stop hangs", &systemd{active: "active", deaf: true},
+			func(g *Guard) error { return g.Stop(t.Context()) }, "",
+			[]string{"stop", "kill", "stop", "kill"},
+			Stopped, false,
+		},
+		{
+			"kill", &systemd{active: "active", deaf: true},
+			func(g *Guard) error { return g.Kill(t.Context()) }, "",
+			[]string{"kill", "stop", "kill"},
+			Stopped, false,
+		},
+		{
+			"no such unit", &systemd{active: "inactive", load: "not-found"},
+			func(g *Guard) error { return g.Kill(t.Context()) }, "is its name right",
+			[]string{"kill", "stop", "kill"},
+			Unknown, false,
+		},
+		{
+			"no systemd", &systemd{down: true},
+			func(g *Guard) error { return g.Stop(t.Context()) }, "no bus", nil, Unknown, false,
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			p := newPlace(t)
 			pid1 := row.pid1
-			g, err := New(Config{Name: "web", RunDir: p.dir, Systemd: "nginx.service", Units: pid1.dial,
-				StopTimeout: 50 * time.Millisecond, StartTimeout: 50 * time.Millisecond})
+			g, err := New(Config{
+				Name: "web", RunDir: p.dir, Systemd: "nginx.service", Units: pid1.dial,
+				StopTimeout: 50 * time.Millisecond, StartTimeout: 50 * time.Millisecond,
+			})
 			check(t, err)
 			defer g.Close()
 			if err := row.do(g); row.fails == "" {
