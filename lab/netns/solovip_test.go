@@ -20,7 +20,7 @@ func TestSolovip(t *testing.T) {
 		t.Fatalf("build solovip: %v\n%s", err, out)
 	}
 	runs := map[scenario.System][]string{
-		scenario.Veto: {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover", "service-broken", "address-by-hand"},
+		scenario.Veto: {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover"},
 		scenario.VRRP: {"failover", "orderly-stop", "killed", "forged-advert"},
 	}
 	for _, s := range scenario.Shipped() {

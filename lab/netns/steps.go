@@ -74,7 +74,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 			kind = verify.Setup
 		}
 		p.seen.mark(kind, step.Host, step.String())
-	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.EndService, scenario.BreakService, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
+	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -107,7 +107,11 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 	case scenario.FreezeWorker:
 		return h.signalWorker(syscall.SIGSTOP)
 	case scenario.EndService:
-		return h.endService()
+		return h.signalWeb(syscall.SIGKILL)
+	case scenario.HangService:
+		return h.signalWeb(syscall.SIGSTOP)
+	case scenario.FlushRules:
+		return h.flushRules()
 	case scenario.BreakService:
 		return h.breakService()
 	case scenario.Assign:

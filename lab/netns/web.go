@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -38,38 +39,58 @@ http {
 }
 `
 
-func (h *host) nginxFile() string { return filepath.Join(h.dir, "nginx.conf") }
+func (h *host) nginxFile() string  { return filepath.Join(h.dir, "nginx.conf") }
+func (h *host) healthFile() string { return filepath.Join(h.dir, "check_web.sh") }
 
-// writeNginx writes the configuration of the host's nginx.
+// healthScript is what people have as check_web.sh: the service answers, and as it should.
+const healthScript = `#!/bin/bash
+exec 3<>/dev/tcp/%v/%d || exit 1
+printf 'GET / HTTP/1.0\r\n\r\n' >&3
+read -r -t 1 line <&3 && [[ $line == *' 200 '* ]]
+`
+
+// writeNginx writes the configuration of the host's nginx, and its health check.
 func (h *host) writeNginx() error {
+	if err := os.WriteFile(h.healthFile(), fmt.Appendf(nil, healthScript, h.Addr, ServicePort), 0o755); err != nil { //nolint:gosec // a program
+		return err
+	}
 	return os.WriteFile(h.nginxFile(), fmt.Appendf(nil, nginxConfig, ServicePort, h.Name), 0o644)
 }
 
 // webGuard returns the guard block of a host's nginx, as one would write it.
 func (h *host) webGuard(nginx string) string {
 	start := strings.Join([]string{nginx, "-p", h.dir, "-e", "nginx.err", "-c", h.nginxFile()}, " ")
-	return fmt.Sprintf("guard web {\n    protects %s\n    start %q\n    pid_file %s\n    health_interval 0.2\n    restart 2\n}\n",
-		claimName, start, filepath.Join(h.dir, "nginx.pid"))
+	return fmt.Sprintf(`guard web {
+    protects %s
+    start %q
+    pid_file %s
+    stop_timeout 0.5
+    health %s
+    health_interval 0.2
+    health_timeout 1.5
+    restart 2
+}
+`, claimName, start, filepath.Join(h.dir, "nginx.pid"), h.healthFile())
 }
 
-// endService kills every process of the host's nginx at the same instant.
-func (h *host) endService() error {
+// signalWeb sends a signal to every process of the host's nginx.
+func (h *host) signalWeb(sig syscall.Signal) error {
 	pids, err := h.processes(true)
 	if err != nil {
 		return err
 	}
-	killed := 0
+	found := 0
 	for _, pid := range pids {
 		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err != nil || strings.TrimSpace(string(name)) != "nginx" {
 			continue
 		}
-		if err := unix.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("kill the service of %s: %w", h.Name, err)
+		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("signal %v to the service of %s: %w", sig, h.Name, err)
 		}
-		killed++
+		found++
 	}
-	if killed == 0 {
-		return fmt.Errorf("kill the service of %s: no nginx runs there", h.Name)
+	if found == 0 {
+		return fmt.Errorf("signal %v to the service of %s: no nginx runs there", sig, h.Name)
 	}
 	return nil
 }
@@ -77,6 +98,19 @@ func (h *host) endService() error {
 // breakService makes the configuration of the host's nginx one that it does not start with.
 func (h *host) breakService() error {
 	return os.WriteFile(h.nginxFile(), []byte("http {\n"), 0o644)
+}
+
+// flushRules removes all rules of the host's nftables, as nft flush ruleset does.
+func (h *host) flushRules() error {
+	conn, err := nftables.New(nftables.WithNetNSFd(h.ns))
+	if err != nil {
+		return fmt.Errorf("reach the firewall of %s: %w", h.Name, err)
+	}
+	conn.FlushRuleset()
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("flush the rules of %s: %w", h.Name, err)
+	}
+	return nil
 }
 
 // assign puts the address on the host, as an operator would by hand.

@@ -88,6 +88,22 @@ func freeze() Scenario {
 	}
 }
 
+// rulesFlushed is freeze after somebody has removed the gate.
+func rulesFlushed() Scenario {
+	s := freeze()
+	s.Name = "rules-flushed"
+	s.Text = "somebody flushes all nftables rules on n1; a moment later every daemon process of n1 stands still for good"
+	s.Steps = story(
+		Step{Do: FlushRules, Host: "n1"},
+		Step{Do: Hold, For: 500 * time.Millisecond}, // the rules are back after a tenth of a second
+		Step{Do: Freeze, Host: "n1"},
+		Step{Do: Await, Event: Answers, Host: "n2", Within: reacting},
+		Step{Do: Hold, For: lingering},
+	)
+	s.Expect = map[System]verify.Expect{Lease: s.Expect[Lease]}
+	return s
+}
+
 // freezeByLifetime is freeze on kernels without nftables.
 func freezeByLifetime() Scenario {
 	s := freeze()

@@ -104,6 +104,8 @@ const (
 	KillWorker   Verb = "kill the worker"   // SIGKILL for the one process of Host's daemon that does the work
 	FreezeWorker Verb = "freeze the worker" // SIGSTOP for it
 	EndService   Verb = "end the service"   // SIGKILL for Host's guarded service, and nothing else
+	HangService  Verb = "hang the service"  // SIGSTOP for Host's guarded service, which then answers nobody
+	FlushRules   Verb = "flush the rules"   // somebody removes all rules of Host's nftables
 	BreakService Verb = "break the service" // the service of Host cannot be started again
 	Assign       Verb = "assign"            // somebody puts the VIP on Host by hand
 	Fill         Verb = "fill"              // nothing more can be stored where Host's daemon keeps what outlives a restart
@@ -191,6 +193,10 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s every daemon process of %s", s.Do, s.Host)
 	case EndService:
 		return "kill the service of " + s.Host
+	case HangService:
+		return "hang the service of " + s.Host
+	case FlushRules:
+		return "flush all nftables rules of " + s.Host
 	case BreakService:
 		return "break the configuration of the service of " + s.Host
 	case Assign:
@@ -301,7 +307,7 @@ func (s Scenario) validateStep(step Step) error {
 	switch step.Do {
 	case Start, MarkReady:
 		return nil
-	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, EndService, BreakService, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff, TakeOver:
+	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, EndService, HangService, BreakService, FlushRules, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff, TakeOver:
 		return need(step.Host != "", "a host")
 	case Forge:
 		return need(step.Host != "" && step.For > 0, "a host and a length")

@@ -28,6 +28,19 @@ func serviceKilled() Scenario {
 	}
 }
 
+func serviceHung() Scenario {
+	s := serviceKilled()
+	s.Name = "service-hung"
+	s.Text = "the nginx of n1 stands still: its health check finds it, it is killed and started again where it was"
+	s.Steps = story(
+		Step{Do: HangService, Host: "n1"},
+		Step{Do: Hold, For: noticing},
+		Step{Do: Await, Event: Serves, Host: "n1", For: 2 * time.Second, Within: reacting},
+		back(),
+	)
+	return s
+}
+
 func serviceBroken() Scenario {
 	moves := verify.Expect{Takeover: reacting, Nobody: orderly, Moves: 1, Holder: "n2"}
 	plain := moves
@@ -38,7 +51,7 @@ func serviceBroken() Scenario {
 		Steps: story(
 			Step{Do: BreakService, Host: "n1"},
 			Step{Do: EndService, Host: "n1"},
-			Step{Do: Await, Event: Serves, Host: "n2", For: window, Within: 2 * reacting},
+			Step{Do: Await, Event: Serves, Host: "n2", For: 3 * time.Second, Within: 2 * reacting},
 		),
 		Expect: map[System]verify.Expect{Lease: moves, Veto: plain, VRRP: plain},
 	}
@@ -77,7 +90,7 @@ func comesUpHolding() Scenario {
 			Step{Do: Assign, Host: "n2"},
 			Step{Do: Hold, For: 2 * time.Second},
 			Step{Do: Start, Host: "n2"},
-			Step{Do: Await, Event: Alone, Host: "n1", For: 4 * time.Second, Within: reacting},
+			Step{Do: Await, Event: Alone, Host: "n1", For: 2 * time.Second, Within: reacting},
 		),
 		Expect: map[System]verify.Expect{Lease: until, Veto: until, VRRP: until},
 	}

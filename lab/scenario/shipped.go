@@ -53,11 +53,11 @@ func ThreeEtcds() []Host {
 func Shipped() []Scenario {
 	all := []Scenario{
 		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(),
-		powerOff(), powerOffFast(), stall(), freeze(), freezeByLifetime(), pause(), killed(), workerKilled(), workerFrozen(), fullDisk(), forgedAdvert(),
+		powerOff(), powerOffFast(), stall(), freeze(), freezeByLifetime(), rulesFlushed(), pause(), killed(), workerKilled(), workerFrozen(), fullDisk(), forgedAdvert(),
 		orderlyStop(), restart(), handover(), standby(),
 		witnessStopped(), witnessAndPeerStopped(), stopWithoutWitness(), witnessWiped(), witnessReplaced(),
 		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),
-		serviceKilled(), serviceBroken(), addressByHand(), comesUpHolding(),
+		serviceKilled(), serviceHung(), serviceBroken(), addressByHand(), comesUpHolding(),
 	}
 	for i := range all {
 		if all[i].Hosts == nil {
