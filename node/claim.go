@@ -83,6 +83,8 @@ type claim struct {
 	told          string        // the refusal that was last told
 	dared         string        // the challenge that was last told
 	handover      time.Time     // when a handover was last asked for
+	proof         arbiter.Token // the token that is stored before, to show that one can be
+	proven        time.Time     // when that was shown
 	offered       time.Time     // when a peer last said that it has let go
 	offer         arbiter.Token // of the holding that it has let go of
 	offeredToThis bool          // and that this node is to take it

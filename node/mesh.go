@@ -119,11 +119,31 @@ func (n *Node) obtain(now time.Time, c *claim) {
 	n.openBallot(now, c)
 }
 
-// askHandover asks the holder to let go in favour of this node.
+// askHandover asks the holder to let go in favour of this node, once it has shown that it can store
+// a token: the holder would let go for nothing otherwise, again and again.
 func (n *Node) askHandover(now time.Time, c *claim) {
-	if now.Sub(c.handover) < retryEvery {
-		return
+	switch {
+	case now.Sub(c.handover) < retryEvery:
+	case now.Sub(c.proven) < brokenFor:
+		n.sendHandover(now, c)
+	default:
+		c.handover, c.proof = now, max(c.highest(), c.stored)
+		n.emit(StoreToken{Claim: c.cfg.Name, Token: c.proof})
 	}
+}
+
+// proved takes in whether the token that shows it could be stored.
+func (n *Node) proved(now time.Time, c *claim, err error) {
+	switch {
+	case err != nil:
+		c.fails(now, "the token cannot be stored", err)
+	case c.verdict.Do == arbiter.Handover:
+		c.proven = now
+		n.sendHandover(now, c)
+	}
+}
+
+func (n *Node) sendHandover(now time.Time, c *claim) {
 	c.handover = now
 	n.question(arbiter.Request{
 		ID: n.newRequest(), Kind: arbiter.RequestHandover, To: c.verdict.Peer,

@@ -18,6 +18,8 @@ func (n *Node) applyResult(now time.Time, ev Event) {
 		}
 		n.sendStored(now, c, ev)
 		switch {
+		case c.phase == Idle && ev.Token == c.proof && now.Sub(c.handover) < retryEvery:
+			n.proved(now, c, ev.Err)
 		case c.phase == Storing && ev.Token == c.token:
 			n.tokenStored(now, c, ev.Err)
 		case c.phase == Held && ev.Token == c.storing && ev.Err == nil:

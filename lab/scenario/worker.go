@@ -50,7 +50,7 @@ func fullDisk() Scenario {
 			Step{Do: Await, Event: Alone, Host: "n2", For: time.Second, Within: reacting},
 			Step{Do: Hold, For: window},
 		),
-		Expect: map[System]verify.Expect{Lease: {}},
+		Expect: map[System]verify.Expect{Lease: {Gap: replaced, Moves: 1, Holder: "n2"}},
 	}
 }
 
