@@ -131,6 +131,7 @@ func (l *loader) finishTarget(c *checkerDraft, v *virtualDraft, r *RealServer) {
 	switch c.Check.(type) {
 	case MiscCheck, FileCheck, BFDCheck, nil:
 		return
+	case TCPCheck, HTTPCheck, SMTPCheck, DNSCheck, UDPCheck, PingCheck:
 	}
 	addr, port := r.Addr.Addr(), r.Addr.Port()
 	if c.connectIP.IsValid() {
@@ -318,7 +319,7 @@ func (l *loader) readUDP(c *checkerDraft, own []*syntax.Node) bool {
 func (l *loader) hex(n *syntax.Node, wild bool) (value, mask []byte, ok bool) {
 	const digits = "0123456789abcdef"
 	for _, arg := range n.Args() {
-		for _, word := range strings.Fields(arg.Text) {
+		for word := range strings.FieldsSeq(arg.Text) {
 			for len(word) > 0 {
 				pair := strings.ToLower(word[:min(2, len(word))])
 				word = word[len(pair):]

@@ -176,12 +176,12 @@ func (l *loader) regexOptions(words []syntax.Word) string {
 	silent := strings.Fields("auto_callout dupnames match_unset_backref never_ucp never_utf no_auto_possess " +
 		"no_dotstar_anchor no_start_optimize utf never_backslash_c use_offset_limit dollar_endonly")
 	without := strings.Fields("allow_empty_class alt_bsux extended firstline no_auto_capture ucp alt_circumflex alt_verbnames")
-	out := ""
+	var out strings.Builder
 	for _, w := range words {
-		for _, o := range strings.Fields(w.Text) {
+		for o := range strings.FieldsSeq(w.Text) {
 			switch {
 			case flags[o] != "":
-				out += flags[o]
+				out.WriteString(flags[o])
 			case slices.Contains(silent, o):
 			case slices.Contains(without, o):
 				l.warn(w, "write the regex without it", "regex_options %s is not supported: it is ignored", o)
@@ -191,10 +191,10 @@ func (l *loader) regexOptions(words []syntax.Word) string {
 			}
 		}
 	}
-	if out == "" {
+	if out.Len() == 0 {
 		return ""
 	}
-	return "(?" + out + ")"
+	return "(?" + out.String() + ")"
 }
 
 // regexCompiles reports whether a regular expression is one to Go.

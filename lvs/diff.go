@@ -1,7 +1,6 @@
 package lvs
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -150,6 +149,16 @@ func Diff(kernel, wanted Table) []Step {
 }
 
 func diffDestinations(key ServiceKey, have, want Entry) []Step {
+	// Most often one of many has changed.
+	for len(have.Destinations) > 0 && len(want.Destinations) > 0 && equal(have.Destinations[0], want.Destinations[0]) {
+		have.Destinations, want.Destinations = have.Destinations[1:], want.Destinations[1:]
+	}
+	if len(have.Destinations) == 0 && len(want.Destinations) == 0 {
+		return nil
+	}
+	for h, w := len(have.Destinations)-1, len(want.Destinations)-1; h >= 0 && w >= 0 && equal(have.Destinations[h], want.Destinations[w]); h, w = h-1, w-1 {
+		have.Destinations, want.Destinations = have.Destinations[:h], want.Destinations[:w]
+	}
 	before := make(map[netip.AddrPort]Destination, len(have.Destinations))
 	for _, d := range have.Destinations {
 		before[d.Addr] = d
@@ -176,84 +185,5 @@ func diffDestinations(key ServiceKey, have, want Entry) []Step {
 	return slices.Concat(adds, raises, edits, deletes)
 }
 
-// Apply returns the table that the steps make of t, as the kernel would. A step that the
-// kernel would refuse is an error that names it; then the table is what the steps before
-// it made. Steps that are about no table change nothing.
-func (t Table) Apply(steps []Step) (Table, error) {
-	out := t.Clone()
-	for _, s := range steps {
-		if err := out.apply(s); err != nil {
-			return out, fmt.Errorf("%s: %w", s, err)
-		}
-	}
-	return out, nil
-}
-
-// The kernel's answers to steps that do not fit.
-var (
-	errExists  = errors.New("is there already")
-	errMissing = errors.New("is not there")
-)
-
-func (t Table) apply(s Step) error {
-	switch s := s.(type) {
-	case AddService:
-		if _, there := t[s.Key]; there {
-			return errExists
-		}
-		t[s.Key] = Entry{Service: s.Service}
-	case EditService:
-		e, there := t[s.Key]
-		if !there {
-			return errMissing
-		}
-		e.Service = s.Service
-		t[s.Key] = e
-	case DeleteService:
-		if _, there := t[s.Key]; !there {
-			return errMissing
-		}
-		delete(t, s.Key)
-	case AddDestination:
-		return t.applyDestination(s.Key, s.Destination.Addr, func(e *Entry, i int) error {
-			if i >= 0 {
-				return errExists
-			}
-			e.Destinations = append(e.Destinations, s.Destination)
-			return nil
-		})
-	case EditDestination:
-		return t.applyDestination(s.Key, s.Destination.Addr, func(e *Entry, i int) error {
-			if i < 0 {
-				return errMissing
-			}
-			e.Destinations[i] = s.Destination
-			return nil
-		})
-	case DeleteDestination:
-		return t.applyDestination(s.Key, s.Addr, func(e *Entry, i int) error {
-			if i < 0 {
-				return errMissing
-			}
-			e.Destinations = slices.Delete(e.Destinations, i, i+1)
-			return nil
-		})
-	case Flush:
-		clear(t)
-	case SetTimeouts, SetDaemon:
-	}
-	return nil
-}
-
-// applyDestination calls f with a service and the index of a destination, or -1.
-func (t Table) applyDestination(key ServiceKey, addr netip.AddrPort, f func(e *Entry, i int) error) error {
-	e, there := t[key]
-	if !there {
-		return errMissing
-	}
-	if err := f(&e, e.find(addr)); err != nil {
-		return err
-	}
-	t[key] = e
-	return nil
-}
+// equal reports whether nothing is to be done about a destination.
+func equal(have, want Destination) bool { return have.Addr == want.Addr && have.same(want) }

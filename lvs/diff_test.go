@@ -90,7 +90,7 @@ func TestDiff(t *testing.T) {
 		if err := checkSteps(kernel, wanted, steps); err != nil {
 			t.Fatalf("seed %d: %v\nkernel:\n%swanted:\n%ssteps: %v", seed, err, kernel, wanted, steps)
 		}
-		made, err := kernel.Apply(steps)
+		made, err := kernel.carriedOut(steps)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -145,8 +145,8 @@ func TestDiffSteps(t *testing.T) {
 	}
 }
 
-// TestApplyRefuses shows what a kernel refuses.
-func TestApplyRefuses(t *testing.T) {
+// TestKernelRefuses shows that the kernel of the tests refuses what a kernel does.
+func TestKernelRefuses(t *testing.T) {
 	key := AddressKey(TCP, netip.MustParseAddrPort("10.0.0.1:80"))
 	d := Destination{Addr: netip.MustParseAddrPort("10.9.0.1:80")}
 	full := Table{key: Entry{Destinations: []Destination{d}}}
@@ -154,13 +154,17 @@ func TestApplyRefuses(t *testing.T) {
 		table Table
 		step  Step
 	}{
-		{full, AddService{Key: key}}, {Table{}, EditService{Key: key}}, {Table{}, DeleteService{key}},
-		{full, AddDestination{key, d}}, {Table{}, AddDestination{key, d}},
-		{Table{key: Entry{}}, EditDestination{key, d}}, {Table{key: Entry{}}, DeleteDestination{key, d.Addr}},
+		{full, AddService{Key: key}},
+		{Table{}, EditService{Key: key}},
+		{Table{}, DeleteService{key}},
+		{full, AddDestination{key, d}},
+		{Table{}, AddDestination{key, d}},
+		{Table{key: Entry{}}, EditDestination{key, d}},
+		{Table{key: Entry{}}, DeleteDestination{key, d.Addr}},
 	}
 	for _, tt := range tests {
 		before := tt.table.String()
-		if made, err := tt.table.Apply([]Step{tt.step}); err == nil || made.String() != before {
+		if made, err := tt.table.carriedOut([]Step{tt.step}); err == nil || made.String() != before {
 			t.Errorf("%s on %q: error %v, made %q", tt.step, before, err, made)
 		}
 	}

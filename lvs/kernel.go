@@ -111,18 +111,13 @@ func (b *Balancer) kernelFailed(now time.Time, before *string, what, err string)
 	}
 }
 
-// bring emits the steps and believes that they are carried out.
+// bring emits the steps and believes that they are carried out, but for the table.
 func (b *Balancer) bring(steps []Step) {
 	k := &b.kernel
 	if len(steps) == 0 {
 		k.applyErr = "" // the kernel has all that is wanted
 		return
 	}
-	table, err := k.state.Table.Apply(steps)
-	if err != nil {
-		panic("lvs: Diff made a step that does not fit: " + err.Error())
-	}
-	k.state.Table = table
 	for _, s := range steps {
 		switch s := s.(type) {
 		case SetDaemon:

@@ -78,9 +78,7 @@ func runScript(text string) (string, error) {
 			if cfg == nil {
 				cfg = &Config{}
 			}
-			if err := cfg.scripted(fields); err != nil {
-				return "", fmt.Errorf("line %d: %w", i+1, err)
-			}
+			scripted(cfg, fields)
 			continue
 		}
 		var err error
@@ -104,11 +102,8 @@ func runScript(text string) (string, error) {
 }
 
 // scripted takes one line of configuration in.
-func (c *Config) scripted(f []string) error {
-	var words []string
-	for _, w := range f[1:] {
-		words = append(words, w)
-	}
+func scripted(c *Config, f []string) {
+	words := f[1:]
 	next := func() string {
 		w := words[0]
 		words = words[1:]
@@ -144,7 +139,6 @@ func (c *Config) scripted(f []string) error {
 		v := &c.Servers[len(c.Servers)-1]
 		v.Reals = append(v.Reals, scriptedReal(next, number, &words))
 	}
-	return nil
 }
 
 func scriptedServer(next func() string, number func() int, words *[]string) VirtualServer {

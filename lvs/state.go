@@ -47,7 +47,7 @@ type Daemon struct {
 }
 
 // String returns the daemon for people.
-func (d Daemon) String() string {
+func (d *Daemon) String() string {
 	return fmt.Sprintf("%s id %d to %s port %d", d.Interface, d.ID, d.Group, d.Port)
 }
 

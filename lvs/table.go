@@ -180,15 +180,6 @@ func (t Table) Keys() []ServiceKey {
 	return keys
 }
 
-// Clone returns a table that shares nothing with t.
-func (t Table) Clone() Table {
-	out := make(Table, len(t))
-	for k, e := range t {
-		out[k] = Entry{e.Service, slices.Clone(e.Destinations)}
-	}
-	return out
-}
-
 // String returns the table for people and tests, one line for each service and destination.
 func (t Table) String() string {
 	var b strings.Builder

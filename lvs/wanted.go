@@ -1,6 +1,7 @@
 package lvs
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -32,8 +33,12 @@ func (b *Balancer) want(now time.Time, changed []*server) {
 			}
 		}
 	}
-	k.all = false
 	b.bring(slices.Concat(Diff(have, wanted), diffRest(k.state, b.wanted, k.daemons)))
+	if k.all {
+		k.state.Table = make(Table)
+	}
+	k.all = false
+	maps.Copy(k.state.Table, wanted) // entries are made anew, never changed
 }
 
 // wantServer makes the wanted entries of one server, and starts and ends slow starts.

@@ -241,3 +241,94 @@ func (w *world) show() {
 	}
 	line("known=%t repairs=%d foreign=%v trouble=%q", snap.Known, snap.Repairs, snap.Foreign, snap.Trouble)
 }
+
+// carriedOut returns the table that the steps make of t, as the kernel would. A step that the
+// kernel would refuse is an error that names it; then the table is what the steps before
+// it made. Steps that are about no table change nothing.
+func (t Table) carriedOut(steps []Step) (Table, error) {
+	out := t.Clone()
+	for _, s := range steps {
+		if err := out.apply(s); err != nil {
+			return out, fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return out, nil
+}
+
+// The kernel's answers to steps that do not fit.
+var (
+	errExists  = errors.New("is there already")
+	errMissing = errors.New("is not there")
+)
+
+func (t Table) apply(s Step) error {
+	switch s := s.(type) {
+	case AddService:
+		if _, there := t[s.Key]; there {
+			return errExists
+		}
+		t[s.Key] = Entry{Service: s.Service}
+	case EditService:
+		e, there := t[s.Key]
+		if !there {
+			return errMissing
+		}
+		e.Service = s.Service
+		t[s.Key] = e
+	case DeleteService:
+		if _, there := t[s.Key]; !there {
+			return errMissing
+		}
+		delete(t, s.Key)
+	case AddDestination:
+		return t.applyDestination(s.Key, s.Destination.Addr, func(e *Entry, i int) error {
+			if i >= 0 {
+				return errExists
+			}
+			e.Destinations = append(e.Destinations, s.Destination)
+			return nil
+		})
+	case EditDestination:
+		return t.applyDestination(s.Key, s.Destination.Addr, func(e *Entry, i int) error {
+			if i < 0 {
+				return errMissing
+			}
+			e.Destinations[i] = s.Destination
+			return nil
+		})
+	case DeleteDestination:
+		return t.applyDestination(s.Key, s.Addr, func(e *Entry, i int) error {
+			if i < 0 {
+				return errMissing
+			}
+			e.Destinations = slices.Delete(e.Destinations, i, i+1)
+			return nil
+		})
+	case Flush:
+		clear(t)
+	case SetTimeouts, SetDaemon:
+	}
+	return nil
+}
+
+// applyDestination calls f with a service and the index of a destination, or -1.
+func (t Table) applyDestination(key ServiceKey, addr netip.AddrPort, f func(e *Entry, i int) error) error {
+	e, there := t[key]
+	if !there {
+		return errMissing
+	}
+	if err := f(&e, e.find(addr)); err != nil {
+		return err
+	}
+	t[key] = e
+	return nil
+}
+
+// Clone returns a table that shares nothing with t.
+func (t Table) Clone() Table {
+	out := make(Table, len(t))
+	for k, e := range t {
+		out[k] = Entry{e.Service, slices.Clone(e.Destinations)}
+	}
+	return out
+}

@@ -286,6 +286,7 @@ func TestVMBalancer(t *testing.T) {
 						t.Fatal(err)
 					}
 					send(lvs.Applied{})
+				case lvs.StartCheck, lvs.StopCheck, lvs.Notify, lvs.StoreOverrides, lvs.Respond, lvs.Tell, lvs.Stopped:
 				}
 			}
 		}

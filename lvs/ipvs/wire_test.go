@@ -99,7 +99,7 @@ func TestDaemonsComeBack(t *testing.T) {
 		err := nested(data, attrDaemon, func(d *netlink.AttributeDecoder) error {
 			role, got, err := getDaemon(d)
 			if role != lvs.Backup || got != want {
-				t.Errorf("%s came back as %s %s", want, role, got)
+				t.Errorf("%s came back as %s %s", &want, role, &got)
 			}
 			return err
 		})

@@ -138,6 +138,7 @@ func balance(t *testing.T, file string) []string {
 					t.Fatal(err)
 				}
 				send(lvs.Applied{})
+			case lvs.StartCheck, lvs.StopCheck, lvs.Notify, lvs.StoreOverrides, lvs.Respond, lvs.Tell, lvs.Stopped:
 			}
 		}
 	}
