@@ -127,6 +127,12 @@ func TestStalePIDFile(t *testing.T) {
 	wantState(t, g, Stopped)
 	check(t, os.WriteFile(p.path("pid"), []byte("nginx\n"), 0o600))
 	wantState(t, g, Unknown)
+	if os.Geteuid() == 0 {
+		check(t, os.WriteFile(p.path("pid"), []byte("2\n"), 0o600))
+		check(t, os.Chown(p.path("pid"), 65534, 65534))
+		wantError(t, g.Kill(t.Context()), "no plain file of root's")
+		check(t, os.Remove(p.path("pid")))
+	}
 
 	other := p.guard(Config{Start: sh(stays, p.path("other"))})
 	check(t, other.Start(t.Context(), nil))

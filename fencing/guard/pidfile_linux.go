@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,20 @@ const staleAfter = 2 * time.Second
 // readPIDFile returns the living process that a pid file names; zero: none. A file that
 // a process has left behind may name another by now: that one has started after the file
 // was written.
+//
+// What it names will be killed, so nobody else may have written it.
 func readPIDFile(file string) (process, error) {
+	info, err := os.Lstat(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return process{}, nil
+	}
+	if err != nil {
+		return process{}, fmt.Errorf("look at the pid file: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return process{}, fmt.Errorf("pid file %s is no plain file of root's, and whoever owns it could have any process killed: use stop and status commands", file)
+	}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return process{}, nil
@@ -41,8 +55,8 @@ func readPIDFile(file string) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	info, err := os.Stat(file)
-	if errors.Is(err, os.ErrNotExist) {
+	// Once more, now that it was read: it may have been written in between.
+	if info, err = os.Lstat(file); errors.Is(err, os.ErrNotExist) {
 		return process{}, nil
 	}
 	if err != nil {
