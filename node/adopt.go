@@ -36,7 +36,7 @@ func (n *Node) Keep(now time.Time) (map[string]Kept, error) {
 	for _, c := range n.inOrder() {
 		k := Kept{Token: c.token}
 		switch {
-		case c.phase == Idle && !(n.lease != nil && n.lease.Unsettled(c.cfg.Name)):
+		case c.phase == Idle && (n.lease == nil || !n.lease.Unsettled(c.cfg.Name)):
 			continue
 		case c.phase != Held || c.storing != 0:
 			return nil, fmt.Errorf("claim %s is on its way in or out", c.cfg.Name)
@@ -64,9 +64,9 @@ func (n *Node) Keep(now time.Time) (map[string]Kept, error) {
 }
 
 // grants returns what the lease has to know of what was kept.
-func (c Config) grants() map[string]witness.Grant {
+func (cfg Config) grants() map[string]witness.Grant {
 	all := map[string]witness.Grant{}
-	for claim, k := range c.Kept {
+	for claim, k := range cfg.Kept {
 		if !k.Leased.IsZero() {
 			all[claim] = witness.Grant{Token: k.Token, Until: k.Leased}
 		}

@@ -180,8 +180,8 @@ func takeOver(c *cli.Context) error {
 		case <-look.C:
 		case <-late:
 			return fmt.Errorf("process %d has not been replaced within %v: its log says why", old, takenOver)
-		case <-c.Context.Done():
-			return c.Context.Err()
+		case <-c.Done():
+			return c.Err()
 		}
 		now, err := control.Owner(dir)
 		if err != nil || now == old {

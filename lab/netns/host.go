@@ -113,19 +113,20 @@ func (h *host) signal(sig syscall.Signal, services bool) error {
 	return fmt.Errorf("signal %v to %s: new processes came for %d rounds", sig, h.Name, rounds)
 }
 
-// signalWorker sends a signal to the worker of the host's daemon.
-func (h *host) signalWorker(sig syscall.Signal) error {
+// signalNode sends a signal to one of the two processes of the host's node: its worker, or
+// its guardian.
+func (h *host) signalNode(worker bool, sig syscall.Signal) error {
 	pids, err := h.processes(false)
 	if err != nil {
 		return err
 	}
 	for _, pid := range pids {
 		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil && bytes.Contains(cmdline, []byte("\x00--worker\x00")) {
+		if err == nil && bytes.Contains(cmdline, []byte("\x00node\x00")) && worker == bytes.Contains(cmdline, []byte("\x00--worker\x00")) {
 			return unix.Kill(pid, sig)
 		}
 	}
-	return fmt.Errorf("signal %v to the worker of %s: there is none", sig, h.Name)
+	return fmt.Errorf("signal %v to a process of the node on %s: there is none", sig, h.Name)
 }
 
 // fill writes to the host's disk until nothing more fits.

@@ -74,7 +74,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 			kind = verify.Setup
 		}
 		p.seen.mark(kind, step.Host, step.String())
-	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
+	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.KillGuardian, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -103,9 +103,14 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 	case scenario.Thaw:
 		return h.signal(syscall.SIGCONT, false)
 	case scenario.KillWorker:
-		return h.signalWorker(syscall.SIGKILL)
+		return h.signalNode(true, syscall.SIGKILL)
 	case scenario.FreezeWorker:
-		return h.signalWorker(syscall.SIGSTOP)
+		return h.signalNode(true, syscall.SIGSTOP)
+	case scenario.KillGuardian:
+		h.mu.Lock()
+		h.told = true
+		h.mu.Unlock()
+		return h.signalNode(false, syscall.SIGKILL)
 	case scenario.EndService:
 		return h.signalWeb(syscall.SIGKILL)
 	case scenario.HangService:

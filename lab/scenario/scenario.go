@@ -103,6 +103,7 @@ const (
 
 	KillWorker   Verb = "kill the worker"   // SIGKILL for the one process of Host's daemon that does the work
 	FreezeWorker Verb = "freeze the worker" // SIGSTOP for it
+	KillGuardian Verb = "kill the guardian" // SIGKILL for the process that keeps the worker running
 	EndService   Verb = "end the service"   // SIGKILL for Host's guarded service, and nothing else
 	HangService  Verb = "hang the service"  // SIGSTOP for Host's guarded service, which then answers nobody
 	FlushRules   Verb = "flush the rules"   // somebody removes all rules of Host's nftables
@@ -201,7 +202,7 @@ func (s Step) String() string {
 		return "break the configuration of the service of " + s.Host
 	case Assign:
 		return "put the VIP on " + s.Host + " by hand"
-	case KillWorker, FreezeWorker:
+	case KillWorker, FreezeWorker, KillGuardian:
 		return fmt.Sprintf("%s of %s", s.Do, s.Host)
 	case Fill:
 		return "fill the disk of " + s.Host
@@ -307,7 +308,7 @@ func (s Scenario) validateStep(step Step) error {
 	switch step.Do {
 	case Start, MarkReady:
 		return nil
-	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, EndService, HangService, BreakService, FlushRules, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff, TakeOver:
+	case Stop, Kill, Freeze, Thaw, KillWorker, FreezeWorker, KillGuardian, EndService, HangService, BreakService, FlushRules, Assign, Fill, PowerOff, Unplug, Plug, Allow, Wipe, Lead, Handover, StandbyOn, StandbyOff, TakeOver:
 		return need(step.Host != "", "a host")
 	case Forge:
 		return need(step.Host != "" && step.For > 0, "a host and a length")

@@ -15,7 +15,7 @@ import (
 func TestShippedScenarios(t *testing.T) {
 	want := []string{
 		"failover", "vrrp-blocked", "vrrp-blocked-inbound", "peers-cut", "master-isolated",
-		"power-off", "power-off-fast", "stall", "freeze", "freeze-by-lifetime", "rules-flushed", "pause", "killed", "worker-killed", "worker-frozen", "full-disk", "forged-advert",
+		"power-off", "power-off-fast", "stall", "freeze", "freeze-by-lifetime", "rules-flushed", "pause", "killed", "worker-killed", "worker-frozen", "guardian-killed", "full-disk", "forged-advert",
 		"orderly-stop", "restart", "handover", "standby",
 		"witness-stopped", "witness-and-peer-stopped", "stop-without-witness", "witness-wiped", "witness-replaced",
 		"etcd-member-lost", "etcd-leader-lost", "etcd-leader-moves",

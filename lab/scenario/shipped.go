@@ -53,7 +53,7 @@ func ThreeEtcds() []Host {
 func Shipped() []Scenario {
 	all := []Scenario{
 		failover(), vrrpBlocked(Both), vrrpBlocked(In), peersCut(), masterIsolated(),
-		powerOff(), powerOffFast(), stall(), freeze(), freezeByLifetime(), rulesFlushed(), pause(), killed(), workerKilled(), workerFrozen(), fullDisk(), forgedAdvert(),
+		powerOff(), powerOffFast(), stall(), freeze(), freezeByLifetime(), rulesFlushed(), pause(), killed(), workerKilled(), workerFrozen(), guardianKilled(), fullDisk(), forgedAdvert(),
 		orderlyStop(), restart(), handover(), standby(),
 		witnessStopped(), witnessAndPeerStopped(), stopWithoutWitness(), witnessWiped(), witnessReplaced(),
 		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),

@@ -38,6 +38,19 @@ func workerFrozen() Scenario {
 	return s
 }
 
+func guardianKilled() Scenario {
+	return Scenario{
+		Name: "guardian-killed",
+		Text: "the guardian of n1's daemon is killed: its worker stops in order, and n2 takes over",
+		Steps: story(
+			Step{Do: KillGuardian, Host: "n1"},
+			Step{Do: Await, Event: Serves, Host: "n2", For: time.Second, Within: reacting},
+			Step{Do: Hold, For: lingering},
+		),
+		Expect: map[System]verify.Expect{Lease: {Gap: replaced, Moves: 1, Holder: "n2"}},
+	}
+}
+
 func fullDisk() Scenario {
 	return Scenario{
 		Name: "full-disk",

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -291,12 +292,7 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	heard := func(r *run, state string) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for _, s := range r.told {
-			if s == state {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(r.told, state)
 	}
 	r := guard(t, "steady", func(c *Config) { c.Watchdog = tickEvery })
 	for _, state := range []string{"READY=1", "WATCHDOG=1"} {
@@ -324,7 +320,7 @@ func TestALimitSilencesTheWatchdog(t *testing.T) {
 	}
 }
 
-func child() *exec.Cmd { return exec.Command("/proc/self/exe") } //nolint:noctx // killed by the test
+func child() *exec.Cmd { return exec.Command("/proc/self/exe") }
 
 // own starts a guardian in a process of its own and returns it and its diary.
 func own(t *testing.T) (pid int, diary string) {
