@@ -10,8 +10,8 @@ import (
 	"github.com/solovip/solovip/config/syntax"
 )
 
-// maxRange bounds how many services one line of a virtual_server_group makes.
-const maxRange = 65536
+// maxGroup bounds how many services a virtual_server_group makes.
+const maxGroup = 65536
 
 // serverGroup is a virtual_server_group.
 type serverGroup struct {
@@ -98,9 +98,9 @@ func (l *loader) groupRange(g *serverGroup, n *syntax.Node) {
 			l.warn(args[1], "put each address on a line of its own", "%s is ignored", quote(args[1].Text))
 		}
 	}
-	for a, i := first, 0; ; a, i = a.Next(), i+1 {
-		if i == maxRange {
-			l.fail(n.Words[0], "use a firewall mark for that many", "a range of more than %d addresses", maxRange)
+	for a := first; ; a = a.Next() {
+		if len(g.members) >= maxGroup {
+			l.fail(n.Words[0], "use a firewall mark for that many", "with this the group has more than %d services", maxGroup)
 			g.bad = true
 			return
 		}

@@ -232,3 +232,15 @@ func TestShippedDualMaster(t *testing.T) {
 		t.Errorf("%+v, sorry server %+v", v, v.Sorry)
 	}
 }
+
+// TestGroupBound: no line of a few characters makes the machine run out of memory.
+func TestGroupBound(t *testing.T) {
+	for _, entries := range []string{"10.0.0.0/8 80", "2001:db8::/32 80", "10.1.0.0/16 80\n10.2.0.0/31 80", "::-ffff:: 80"} {
+		opt := testOptions()
+		opt.FS = oneFile("virtual_server_group g {\n" + entries + "\n}\n")
+		_, report := Load("x.conf", opt)
+		if errs := report.Errors(); len(errs) != 1 || !strings.Contains(errs[0].Text, "65536") {
+			t.Errorf("%s: %v, want an error about 65536 services", entries, errs)
+		}
+	}
+}
