@@ -314,8 +314,9 @@ func isEffect(a node.Action) bool {
 	case node.StoreToken, node.ArmGate, node.ShutGate, node.AddAddresses, node.RemoveAddresses, node.StartGuards,
 		node.StopGuards, node.AskWitness, node.SendAdvert, node.Reply, node.StoreLeft:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // schedule makes the next tick happen at the deadline, or a little late.

@@ -26,7 +26,6 @@ var (
 	errGuardEnded = errors.New("it has ended by itself")
 	errGuardStuck = errors.New("it cannot be shown to be stopped")
 	errTooLate    = errors.New("the permission has ended meanwhile")
-	errCancelled  = errors.New("the start was ended by a stop")
 )
 
 // startGuards starts a claim's services. They count as running at once.

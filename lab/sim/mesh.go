@@ -132,6 +132,7 @@ func (d *daemon) say(a node.Action) {
 		d.ask(a.Request)
 	case node.Reply:
 		d.answer(a.Answer)
+	default: // nothing is said
 	}
 }
 

@@ -49,8 +49,11 @@ var mutants = []mutant{
 		{"witness/view.go", "if r.Holder != l.cfg.Node || r.Incarnation != l.cfg.Incarnation || r.Token != token || r.Released {", "if r.Token > token+1_000_000 {"},
 	}},
 	{"the address is added before the gate is armed", sim.GateFirst, []edit{
-		{"node/claim.go", "	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})\n	n.emit(AddAddresses{Claim: c.cfg.Name, Until: until})\n",
-			"	n.emit(AddAddresses{Claim: c.cfg.Name, Until: until})\n	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})\n"},
+		{
+			"node/claim.go",
+			"	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})\n	n.emit(AddAddresses{Claim: c.cfg.Name, Until: until})\n",
+			"	n.emit(AddAddresses{Claim: c.cfg.Name, Until: until})\n	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})\n",
+		},
 	}},
 	{"the claim is released before the guard has stopped", sim.GuardsFirst, []edit{
 		{"node/claim.go", "if !c.off || c.guards.state != guardsOff ||", "if !c.off ||"},

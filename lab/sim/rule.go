@@ -23,15 +23,14 @@ const (
 	NoSpin                       // time passes
 )
 
-var ruleNames = [...]string{
-	"none", "one-holder", "one-guard", "tokens-grow", "gate-first", "guards-first", "true-word", "lets-go", "bound-promise",
-	"keeps-healthy", "live", "no-spin",
-}
-
 // String returns the rule's name.
 func (r Rule) String() string {
-	if int(r) < len(ruleNames) {
-		return ruleNames[r]
+	names := [...]string{
+		"none", "one-holder", "one-guard", "tokens-grow", "gate-first", "guards-first", "true-word", "lets-go", "bound-promise",
+		"keeps-healthy", "live", "no-spin",
+	}
+	if int(r) < len(names) {
+		return names[r]
 	}
 	return fmt.Sprintf("Rule(%d)", uint8(r))
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
@@ -88,23 +89,24 @@ const (
 
 // String says the shape in a line.
 func (s Shape) String() string {
-	text := fmt.Sprintf("%v, %d nodes, advert %v, timing %v", s.Mode, s.Nodes, s.Advert, s.Timing)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v, %d nodes, advert %v, timing %v", s.Mode, s.Nodes, s.Advert, s.Timing)
 	if s.Voter {
-		text += ", mesh witness"
+		b.WriteString(", mesh witness")
 	}
 	for _, c := range s.Claims {
-		text += ", " + c.Name
+		b.WriteString(", " + c.Name)
 		if c.Group {
-			text += " (group)"
+			b.WriteString(" (group)")
 		}
 		if c.Reverse {
-			text += " (priorities reversed)"
+			b.WriteString(" (priorities reversed)")
 		}
 		if c.Always {
-			text += " (and a service on all nodes)"
+			b.WriteString(" (and a service on all nodes)")
 		}
 	}
-	return text
+	return b.String()
 }
 
 // exposure is how long a host that a hypervisor paused can go on by clocks that stood still: to

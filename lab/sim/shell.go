@@ -119,6 +119,7 @@ func (d *daemon) persist(a node.Action) {
 				h.disk.standby = a.On
 			}
 		})
+	default: // nothing is stored
 	}
 }
 
@@ -259,6 +260,7 @@ func (d *daemon) learn(ev node.Event) {
 		for name, c := range ev.Outcome.Claims {
 			d.learnToken(name, c.Record.Token)
 		}
+	default: // it tells of none
 	}
 }
 

@@ -72,6 +72,7 @@ func TestSimStories(t *testing.T) {
 
 // findStory plays stories until one breaks the rule, and fails if none does.
 func findStory(t *testing.T, name string) {
+	t.Helper()
 	rule, ok := sim.RuleNamed(name)
 	if !ok {
 		t.Fatalf("no rule is called %q", name)

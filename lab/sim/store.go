@@ -6,7 +6,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/witness"
 )
@@ -103,8 +102,10 @@ func (s *Store) do(swap witness.Swap) witness.Outcome {
 func (s *Store) write(swap witness.Swap) {
 	s.view = nil
 	s.data.revision++
-	news := witness.Observation{ClusterID: s.data.id, Revision: s.data.revision,
-		Nodes: map[string]witness.Versioned[witness.NodeRecord]{}, Claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
+	news := witness.Observation{
+		ClusterID: s.data.id, Revision: s.data.revision,
+		Nodes: map[string]witness.Versioned[witness.NodeRecord]{}, Claims: map[string]witness.Versioned[witness.ClaimRecord]{},
+	}
 	for _, r := range swap.Nodes {
 		v := witness.Versioned[witness.NodeRecord]{Version: s.data.revision, Record: r}
 		s.data.nodes[r.Node], news.Nodes[r.Node] = v, v
@@ -285,6 +286,3 @@ func (d *daemon) breakWatch() {
 		d.host.after(watchPause, d.resync)
 	}
 }
-
-// watches reports whether the mode has a witness to watch.
-func (s Shape) watches() bool { return s.Mode == arbiter.ModeLease }

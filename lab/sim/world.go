@@ -198,11 +198,12 @@ type item struct {
 // container/heap would make garbage of each item.
 type queue []item
 
-func (q queue) before(i, j int) bool {
-	if q[i].at != q[j].at {
-		return q[i].at < q[j].at
+func (q *queue) before(i, j int) bool {
+	a, b := &(*q)[i], &(*q)[j]
+	if a.at != b.at {
+		return a.at < b.at
 	}
-	return q[i].order < q[j].order
+	return a.order < b.order
 }
 
 func (q *queue) push(it item) {
@@ -210,7 +211,7 @@ func (q *queue) push(it item) {
 	h := *q
 	for i := len(h) - 1; i > 0; {
 		up := (i - 1) / 2
-		if !h.before(i, up) {
+		if !q.before(i, up) {
 			return
 		}
 		h[i], h[up] = h[up], h[i]
@@ -227,7 +228,7 @@ func (q *queue) pop() item {
 	for i := 0; ; {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
-			if h.before(child, least) {
+			if q.before(child, least) {
 				least = child
 			}
 		}
