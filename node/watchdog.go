@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
@@ -50,17 +51,17 @@ const watchdogCalm = 10 * time.Second
 
 // WatchdogTimeout returns how long a watchdog should count for this configuration, in whole
 // seconds, and how long it may count at the most; most is 0 where nothing bounds it.
-func (cfg Config) WatchdogTimeout() (want, most time.Duration) {
+func (c Config) WatchdogTimeout() (want, most time.Duration) {
 	want = watchdogCalm
-	if cfg.Mode != arbiter.ModeLease && cfg.Mode != arbiter.ModeQuorum {
+	if c.Mode != arbiter.ModeLease && c.Mode != arbiter.ModeQuorum {
 		return want, 0
 	}
-	for _, c := range cfg.Claims {
-		if !c.Guarded {
-			want = min(want, (cfg.Timing.Hold+cfg.Timing.Late).Truncate(time.Second)+2*time.Second)
+	for _, claim := range c.Claims {
+		if !claim.Guarded {
+			want = min(want, (c.Timing.Hold+c.Timing.Late).Truncate(time.Second)+2*time.Second)
 			continue
 		}
-		if fits := watchdogLimit(cfg.Timing, c.GuardLimit); most == 0 || fits < most {
+		if fits := watchdogLimit(c.Timing, claim.GuardLimit); most == 0 || fits < most {
 			most = fits
 		}
 	}
@@ -114,7 +115,7 @@ func (n *Node) settleWatchdog(now time.Time) {
 		n.emit(OpenWatchdog{Timeout: want})
 		return
 	}
-	if w.timeout == 0 || now.Before(n.watchdogDue(now)) {
+	if w.timeout == 0 || now.Before(n.watchdogDue()) {
 		return
 	}
 	last := n.watchdogLast()
@@ -132,7 +133,7 @@ func (n *Node) settleWatchdog(now time.Time) {
 // watchdogTimeout is Config.WatchdogTimeout of the claims there are, and are to be.
 func (n *Node) watchdogTimeout() (want, most time.Duration) {
 	cfg := n.cfg
-	cfg.Claims = n.pending[:len(n.pending):len(n.pending)]
+	cfg.Claims = slices.Clip(n.pending)
 	for _, name := range n.claimNames() {
 		cfg.Claims = append(cfg.Claims, n.claims[name].cfg)
 	}
@@ -140,7 +141,7 @@ func (n *Node) watchdogTimeout() (want, most time.Duration) {
 }
 
 // watchdogDue returns when it is to be petted next; zero: not before something changes.
-func (n *Node) watchdogDue(now time.Time) time.Time {
+func (n *Node) watchdogDue() time.Time {
 	w := &n.watchdog
 	due := w.petted.Add(w.timeout / 4)
 	last := n.watchdogLast()
@@ -193,7 +194,7 @@ func (n *Node) watchdogDeadline(now time.Time, d *earliest) {
 		d.add(w.retry)
 	default:
 		if last := n.watchdogLast(); last.IsZero() || !now.After(last) {
-			d.add(n.watchdogDue(now))
+			d.add(n.watchdogDue())
 		}
 	}
 }

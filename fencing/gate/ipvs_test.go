@@ -102,6 +102,7 @@ func realServer(t *testing.T, ns, addr string, goesOn bool) {
 
 // every calls f each 5 ms until the test ends.
 func every(t *testing.T, f func()) {
+	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -100,11 +100,13 @@ func (a *archive) entry(name string, mode int, content io.Reader, size int64) {
 
 func (a *archive) record(name string, mode int, content io.Reader, size int64) {
 	fields := []int64{int64(a.inode), int64(mode), 0, 0, 1, 0, size, 0, 0, 0, 0, int64(len(name) + 1), 0}
-	header := "070701"
+	var header strings.Builder
+	header.WriteString("070701")
 	for _, f := range fields {
-		header += fmt.Sprintf("%08X", f)
+		fmt.Fprintf(&header, "%08X", f)
 	}
-	a.write(strings.NewReader(header+name+"\x00"), int64(len(header)+len(name)+1))
+	header.WriteString(name + "\x00")
+	a.write(strings.NewReader(header.String()), int64(header.Len()))
 	if size > 0 {
 		a.write(content, size)
 	}

@@ -81,11 +81,11 @@ func (m Machine) addFiles(a *archive) error {
 // addLibraries adds the shared libraries of a program; of anything else, none.
 func addLibraries(a *archive, program string) error {
 	if info, err := os.Stat(program); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-		return nil //nolint:nilerr // what is not there has been told, or has none
+		return nil // what is not there has been told
 	}
 	out, err := exec.CommandContext(context.Background(), "ldd", program).Output()
 	if err != nil {
-		return nil //nolint:nilerr // it is static, or a script
+		return nil // it is static, or a script
 	}
 	for line := range strings.Lines(string(out)) {
 		// "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)" or "/lib64/ld-linux-x86-64.so.2 (0x...)"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -104,9 +105,7 @@ func (s *Shared) run() (Result, error) {
 	}
 	m := s.Machine
 	m.Files = map[string]string{guestTests + "/tests": self}
-	for to, from := range s.Files {
-		m.Files[to] = from
-	}
+	maps.Copy(m.Files, s.Files)
 	if _, err := os.Stat("testdata"); err == nil {
 		m.Files[guestTests+"/testdata"] = "testdata"
 	}

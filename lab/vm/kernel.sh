@@ -5,8 +5,13 @@
 # It installs nothing, needs no root, and does nothing when the newest one is there.
 set -eu
 
-package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)$/\1/p' | head -n 1)
-[ -n "$package" ] || { echo "kernel.sh: apt knows no linux-image-amd64: run apt-get update" >&2; exit 1; }
+newest() { apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)$/\1/p' | head -n 1; }
+package=$(newest)
+if [ -z "$package" ]; then # no lists: as root they can be had
+  apt-get update -q >&2
+  package=$(newest)
+fi
+[ -n "$package" ] || { echo "kernel.sh: apt knows no linux-image-amd64" >&2; exit 1; }
 release=${package#linux-image-}
 release=${release%-unsigned}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/solovip/vm
@@ -19,8 +24,8 @@ mkdir -p "$cache"
 work=$(mktemp -d "$cache/unpacking.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-# The warning that it was not downloaded by the user _apt is of no interest.
-apt-get download -q "$package" 2>&1 | grep -v '^W: Download is performed unsandboxed' || true
+# Lists that are too old name a package that is no longer there.
+apt-get download -q "$package" || { apt-get update -q && apt-get download -q "$package"; }
 dpkg --fsys-tarfile "$package"_*.deb | tar -x --wildcards --no-wildcards-match-slash \
   './boot/vmlinuz-*' './lib/modules/*/modules.*' './lib/modules/*/kernel/net' './lib/modules/*/kernel/lib' \
   './lib/modules/*/kernel/crypto' './lib/modules/*/kernel/arch' './lib/modules/*/kernel/drivers/watchdog' \

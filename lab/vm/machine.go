@@ -62,7 +62,7 @@ type Result struct {
 
 // Err returns nil when the command ended with status 0, and else what happened, with the
 // end of what was printed.
-func (r Result) Err() error {
+func (r *Result) Err() error {
 	if r.End == PoweredOff && r.Exit == 0 {
 		return nil
 	}
