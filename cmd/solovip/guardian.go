@@ -53,13 +53,13 @@ func runNode(c *cli.Context, opt daemon.Options) error {
 		return daemon.CleanUp(ctx, opt, os.Getenv("SERVICE_RESULT") != "")
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, nodeSignals()...)
 	defer signal.Stop(signals)
 	watchdog, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
 		opt.Logger.Warn("the service manager's watchdog is not served: its settings cannot be read", "err", err)
 	}
 	for {
+		signal.Notify(signals, nodeSignals()...)
 		code := guardian.Run(guardian.Config{
 			Workers:  []guardian.Worker{{Name: vrrpWorker, Args: append(os.Args[1:len(os.Args):len(os.Args)], "--"+workerFlag, vrrpWorker)}},
 			Signals:  signals,
@@ -90,6 +90,8 @@ func execSelf() error {
 	if err != nil {
 		return err
 	}
+	// Until the new program listens these would end it. It reads the configuration anyway.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, guardian.TakeOver)
 	return syscall.Exec(path, os.Args, os.Environ())
 }
 
