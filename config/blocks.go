@@ -371,7 +371,6 @@ func (l *loader) readIsolation(f *Fencing, w syntax.Word) {
 		f.OnIsolation = IsolationClaim
 	case "fence":
 		f.OnIsolation = IsolationFence
-		l.warn(w, "until then nothing is taken in isolation, as with hold", "on_isolation fence is not supported yet: no agent is run")
 	default:
 		l.fail(w, "write hold, claim or fence", "unknown on_isolation %s", quote(w.Text))
 	}
@@ -400,22 +399,4 @@ func (l *loader) finishGate() {
 		l.fail(l.gate, "write gate lifetime: then an address goes by its lifetime, up to 1.3 s late, and take-overs wait for that; "+
 			"or gate on, with nf_tables in the kernel", "gate off: nothing would silence an address of a daemon that is frozen or killed")
 	}
-}
-
-// readAgent reads agent NAME { KEY VALUE ... }.
-func (l *loader) readAgent(f *Fencing, block *syntax.Node) {
-	name := block.Args()[0]
-	a := Agent{Name: name.Text, Pos: name.Pos}
-	for _, n := range l.good(block) {
-		key := n.Words[0]
-		switch {
-		case n.Block || len(n.Words) != 2:
-			l.fail(key, "write KEY VALUE, a value with blanks in double quotes", "agent %s: %s is not a key with a value", a.Name, quote(key.Text))
-		case slices.ContainsFunc(a.Parameters, func(p Parameter) bool { return p.Key == key.Text }):
-			l.fail(key, "take one of the two out", "agent %s: %s is given twice", a.Name, key.Text)
-		default:
-			a.Parameters = append(a.Parameters, Parameter{Key: key.Text, Value: n.Words[1].Text})
-		}
-	}
-	f.Agents = append(f.Agents, a)
 }

@@ -221,8 +221,14 @@ const (
 
 // Agent is a fence agent: a program that switches another node off, and what it is told.
 type Agent struct {
-	Name       string // of the program, for instance fence_ipmilan
-	Parameters []Parameter
+	Name       string        // of the program, for instance fence_ipmilan
+	Node       string        // whom it switches off; empty: whichever node is not this one
+	Reboot     bool          // it is switched on again, once it was shown to be off
+	Delay      time.Duration // the head start of the node that shoots first
+	Timeout    time.Duration // of each call
+	Verify     time.Duration // how long its status may take to say off
+	Retries    int           // how often it is tried again
+	Parameters []Parameter   // handed to it as they are
 	Pos        syntax.Pos
 }
 

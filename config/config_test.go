@@ -219,7 +219,7 @@ vrrp_sync_group G {
 
 func TestOurBlocks(t *testing.T) {
 	cfg, report := Load("lease.conf", testOptions())
-	// The fence agent is read, and said not to be there yet.
+	// The fence agent's program is not on this host.
 	if report.HasErrors() || len(report.Warnings()) != 1 {
 		t.Fatalf("findings: %v", report.Findings)
 	}
@@ -253,7 +253,7 @@ func TestOurBlocks(t *testing.T) {
 		},
 		Fencing: Fencing{
 			OnIsolation: IsolationFence, Reference: addr("10.0.0.1"), Watchdog: Watchdog{WatchdogPreferred, "/dev/watchdog"},
-			Agents: []Agent{{Name: "fence_ipmilan", Parameters: []Parameter{
+			Agents: []Agent{{Name: "fence_ipmilan", Delay: 5 * time.Second, Timeout: 20 * time.Second, Verify: 10 * time.Second, Retries: 1, Parameters: []Parameter{
 				{"ip", "10.0.9.12"}, {"username", "admin"}, {"password", "a b"},
 			}}},
 		},

@@ -282,6 +282,8 @@ func (n *Node) ifPeersLost(now time.Time, c *claim) string {
 		switch {
 		case held:
 			return "this node keeps the claim; on_isolation of the peer decides whether there are two holders"
+		case n.cfg.Isolation == arbiter.IsolationFence:
+			return "this node has an agent switch the peer off, and takes the claim when that is shown (on_isolation fence)"
 		case n.cfg.Isolation == arbiter.IsolationClaim:
 			return fmt.Sprintf("this node takes the claim after %v (on_isolation claim); two holders if the peer lives", c.patience())
 		}

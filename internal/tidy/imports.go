@@ -40,6 +40,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"fencing/guard", ""},
 	{"fencing/watchdog", "internal/boottime"},
 	{"fencing/ledger", "fencing"},
+	{"fencing/agent", ""},
 
 	// The read model's two renderings.
 	{"control", "node"},
@@ -47,7 +48,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// The shell: brings all of the above together.
 	{"node/guardian", ""},
-	{"node/daemon", "arbiter config control fencing fencing/gate fencing/guard fencing/ledger fencing/watchdog internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
+	{"node/daemon", "arbiter config control fencing fencing/agent fencing/gate fencing/guard fencing/ledger fencing/watchdog internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
 
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
 	{"lab/verify", ""},

@@ -193,6 +193,7 @@ func (d *daemon) open() error {
 	d.setSources(d.settings)
 	d.settings.node.Left, d.settings.node.Standby = d.store.flags()
 	d.settings.node.Fenced = d.openLedger()
+	d.settings.node.ShotJitter = d.settings.shotJitter()
 	d.settings.node.Kept = d.adoptable()
 	if err := d.cleanUpBut(d.workCtx, sortedKeys(d.settings.node.Kept)); err != nil {
 		return err
@@ -290,6 +291,7 @@ func (d *daemon) openCluster() error {
 
 // startAdapters starts everything that brings events.
 func (d *daemon) startAdapters() {
+	d.work.Go(func() error { return d.checkAgents(d.workCtx) })
 	d.work.Go(func() error { return d.kernel.Watch(d.workCtx, d.linkChanged) })
 	if d.gate != nil {
 		d.work.Go(func() error { d.gate.Watch(d.workCtx); return nil })

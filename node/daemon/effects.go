@@ -35,6 +35,8 @@ func (d *daemon) do(a node.Action) node.Event {
 				d.log.Error("the standby will be forgotten at the next start: it cannot be stored", "err", err)
 			}
 		})
+	case node.ShootPeer:
+		d.shoot(a)
 	case node.WriteFencing:
 		d.writeFencing(a)
 	case node.Respond:

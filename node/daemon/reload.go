@@ -35,6 +35,7 @@ func sameCluster(a, b *settings) bool {
 	x.Claims, x.Left, x.Standby, x.Former, x.Kept = nil, false, false, nil, nil
 	y.Claims, y.Left, y.Standby, y.Former, y.Kept = nil, false, false, nil, nil
 	x.Fenced, y.Fenced = nil, nil
+	x.ShotJitter, y.ShotJitter = 0, 0
 	if !reflect.DeepEqual(x, y) {
 		return false
 	}

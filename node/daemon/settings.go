@@ -126,6 +126,10 @@ func (s *settings) planCluster(host []netip.Addr) error {
 	if s.config.Fencing.OnIsolation == config.IsolationClaim {
 		s.node.Isolation = arbiter.IsolationClaim
 	}
+	if s.config.Fencing.OnIsolation == config.IsolationFence {
+		s.node.Isolation = arbiter.IsolationFence
+	}
+	s.planAgents()
 	s.node.Reference = s.config.Fencing.Reference.IsValid() && s.node.Mode == arbiter.ModeVeto
 	return nil
 }
