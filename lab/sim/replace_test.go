@@ -32,3 +32,14 @@ func TestSimProgramReplacedTooLateGivesTheClaimAway(t *testing.T) {
 		s.await(20*time.Second, "n1")
 	})
 }
+
+// A worker that is killed and replaced at once has released what the other held: the peer
+// waits for nothing.
+func TestSimKilledWorkerIsReleasedAtOnce(t *testing.T) {
+	each(t, clustered, func(s stage) {
+		s.Run(10 * time.Second)
+		s.Host("n1").Kill()
+		s.Host("n1").Start()
+		s.await(800*time.Millisecond, "n2") // of which its service may take 500 to die
+	})
+}
