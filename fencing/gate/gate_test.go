@@ -243,6 +243,41 @@ func TestRulesThatOthersRemovedComeBack(t *testing.T) {
 	}
 }
 
+// While the machine is suspended the kernel's timeouts stand still, here played by longer
+// ones. Restore has the gate follow the boot clock: what has run out is shut, and the rest
+// shuts in time.
+func TestRestoreFollowsTheBootClock(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	vips := []netip.Addr{vip, vip2}
+	check(t, g.Guard(vips))
+	soon := boottime.Now().Add(300 * time.Millisecond)
+	later := soon.Add(700 * time.Millisecond)
+	check(t, g.Arm(soon, []netip.Addr{vip}))
+	check(t, g.Arm(later, []netip.Addr{vip2}))
+	for _, table := range []string{"inet", "arp"} {
+		for _, a := range vips {
+			nft(t, "delete", "element", table, "solovip_test", "armed", "{ "+a.String()+" }")
+			nft(t, "add", "element", table, "solovip_test", "armed", "{ "+a.String()+" timeout 1h }")
+		}
+	}
+	l.hold(vip)
+	l.hold(vip2)
+	l.listen()
+	l.ask(vip, vip2)
+	l.waitFor("ping 10.9.0.100", soon.Add(lateAtMost)) // open for too long
+	check(t, g.Restore())
+	restored := boottime.Now()
+	until(later.Add(200 * time.Millisecond))
+	for _, kind := range []string{"arp 10.9.0.100", "ping 10.9.0.100"} {
+		if heard := l.answers(kind); heard[len(heard)-1].After(restored.Add(lateAtMost)) {
+			t.Errorf("%s: heard %v after Restore", kind, heard[len(heard)-1].Sub(restored))
+		}
+	}
+	l.wantSilence("ping 10.9.0.101", later)
+	l.wantSilence("arp 10.9.0.101", later)
+}
+
 func TestCheckFindsDamage(t *testing.T) {
 	damage := map[string][]string{
 		"no table":     {"delete", "table", "arp", "solovip_test"},

@@ -44,6 +44,7 @@ func (d *daemon) loop(ctx context.Context) error {
 		case reply := <-d.snapshots:
 			reply <- d.node.Snapshot(boottime.Now())
 		case <-beat.C:
+			d.wakeUp() // no event may come for long
 			d.opt.Beat()
 		case <-d.opt.Reload:
 			done = d.reload()
