@@ -16,13 +16,6 @@ import (
 	"github.com/solovip/solovip/lvs"
 )
 
-// network is where connections are really balanced.
-var network = vm.Shared{Name: "traffic", Machine: vm.Machine{
-	Modules:  []string{"ip_vs"},
-	Spare:    []string{"ip_vs_rr", "ip_vs_wlc", "veth", "bridge", "dummy"},
-	Programs: []string{"ip", "ipvsadm"},
-}}
-
 // TestVMTraffic balances connections between namespaces, by NAT and by direct routing. A
 // connection that is there goes on when its server is drained, and when a reload
 // changes the service around it; what is new goes where it should.
@@ -30,7 +23,7 @@ var network = vm.Shared{Name: "traffic", Machine: vm.Machine{
 //	client 10.1.0.2 ---- 10.1.0.1 here 10.2.0.1 ---- bridge ---- 10.2.0.11, .12 servers
 //	       10.2.0.9 ---------------------------------+  the way back, with direct routing
 func TestVMTraffic(t *testing.T) {
-	vm.Test(t, &network, func(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
 		buildNetwork(t)
 		for _, method := range []lvs.Method{lvs.NAT, lvs.DR} {
 			t.Run(method.String(), func(t *testing.T) { traffic(t, method) })
@@ -44,7 +37,7 @@ const vip = "10.0.0.1:80"
 func buildNetwork(t *testing.T) {
 	t.Helper()
 	for _, command := range []string{
-		"ip link set lo up", "ip link add d0 type dummy", "ip link set d0 up", "ip address add 10.0.0.1/32 dev d0",
+		"ip link set lo up", "ip link add vip0 type dummy", "ip link set vip0 up", "ip address add 10.0.0.1/32 dev vip0",
 		"ip link add br0 type bridge", "ip link set br0 up", "ip address add 10.2.0.1/24 dev br0",
 		"ip netns add client", "ip link add c0 type veth peer name eth0 netns client", "ip link set c0 up",
 		"ip address add 10.1.0.1/24 dev c0", "ip -n client link set lo up", "ip -n client link set eth0 up",
@@ -165,6 +158,7 @@ func (d driven) send(ev lvs.Event) {
 }
 
 func traffic(t *testing.T, method lvs.Method) {
+	t.Helper()
 	servers := map[string]netip.AddrPort{"s1": netip.MustParseAddrPort("10.2.0.11:80"), "s2": netip.MustParseAddrPort("10.2.0.12:80")}
 	for name := range servers {
 		back := "10.2.0.1" // through the balancer
