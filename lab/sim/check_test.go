@@ -64,6 +64,9 @@ func TestCheckers(t *testing.T) {
 
 		{"lets go in time", func(c *sim.Checker) { c.Kept(0, claim, "n1", "address", second, second) }, 0},
 		{"keeps it for too long", func(c *sim.Checker) { c.Kept(0, claim, "n1", "address", second+1, second) }, sim.LetsGo},
+		{"fenced, all off", func(c *sim.Checker) { c.See(0, claim, []sim.Sighting{{Host: "n1", Fenced: true}}) }, 0},
+		{"fenced with its address", func(c *sim.Checker) { c.See(0, claim, []sim.Sighting{{Host: "n1", Fenced: true, Answers: true}}) }, sim.LetsGo},
+		{"fenced with its guard", func(c *sim.Checker) { c.See(0, claim, []sim.Sighting{{Host: "n1", Fenced: true, Guard: true}}) }, sim.LetsGo},
 		{"serves after its fence", func(c *sim.Checker) { c.Served(0, claim, "n1", false) }, 0},
 		{"serves while it is fenced", func(c *sim.Checker) { c.Served(0, claim, "n1", true) }, sim.LetsGo},
 
