@@ -109,7 +109,7 @@ const (
 )
 
 // String returns "NAT", "DR", "TUN" or "local".
-func (m Method) String() string { return [...]string{"NAT", "DR", "TUN", "local"}[m] }
+func (m Method) String() string { return name("method", int(m), "NAT", "DR", "TUN", "local") }
 
 // Tunnel is the kind of a tunnel.
 type Tunnel uint8
@@ -226,9 +226,20 @@ func (f Forwarding) String() string {
 	if f.Method != TUN {
 		return out
 	}
-	out += " " + [...]string{"ipip", "gue", "gre"}[f.Tunnel]
+	out += " " + name("type", int(f.Tunnel), "ipip", "gue", "gre")
 	if f.Port != 0 {
 		out += fmt.Sprintf(" %d", f.Port)
 	}
-	return out + [...]string{"", " csum", " remcsum"}[f.Checksum]
+	if f.Checksum != NoChecksum {
+		out += " " + name("checksum", int(f.Checksum), "nocsum", "csum", "remcsum")
+	}
+	return out
+}
+
+// name returns the name of a value. A kernel newer than this program may have others.
+func name(what string, value int, names ...string) string {
+	if value < len(names) {
+		return names[value]
+	}
+	return fmt.Sprintf("%s %d", what, value)
 }

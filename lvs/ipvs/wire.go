@@ -381,9 +381,6 @@ func getDestination(d *netlink.AttributeDecoder, six bool) (lvs.Destination, Con
 	default:
 		out.Forwarding.Method = lvs.Local // bypass (4) too, which nobody can ask for
 	}
-	if f.Tunnel > lvs.GRE || f.Checksum > lvs.RemoteChecksum {
-		return out, c, fmt.Errorf("tunnel of unknown type %d, flags %d", f.Tunnel, f.Checksum)
-	}
 	var err error
 	out.Addr, err = p.addrPort()
 	return out, c, err

@@ -91,6 +91,25 @@ func TestDestinationsComeBack(t *testing.T) {
 	}
 }
 
+// TestUnknownTunnel: a tunnel that only a newer kernel knows is read and told, and is no
+// reason to read nothing at all.
+func TestUnknownTunnel(t *testing.T) {
+	strange := lvs.Destination{
+		Addr: netip.MustParseAddrPort("10.9.0.1:80"), Forwarding: lvs.Forwarding{Method: lvs.TUN, Tunnel: 9, Checksum: 8}, Weight: 1,
+	}
+	data := answer(t, inBoth(lvs.ServiceKey{FWMark: 1}, func(e *netlink.AttributeEncoder) { putDestination(e, strange) }))
+	err := nested(data, attrDest, func(d *netlink.AttributeDecoder) error {
+		got, _, err := getDestination(d, false)
+		if want := "10.9.0.1:80 TUN type 9 checksum 8 weight 1"; got.String() != want {
+			t.Errorf("read %q, want %q", got, want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDaemonsComeBack: the same of sync daemons.
 func TestDaemonsComeBack(t *testing.T) {
 	for _, group := range []string{"224.0.0.81", "ff02::81"} {
