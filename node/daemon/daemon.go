@@ -72,6 +72,7 @@ type daemon struct {
 	former      map[string]arbiter.Token // those of them that were still on
 	killed      []string                 // guarded services that were stopped behind it
 	left        *leftBehind              // what it has left in place; nil: nothing
+	beaten      time.Time                // of the loop: when it last said that it runs
 	up          map[string]bool          // tracked scripts, as last heard; of the loop
 	ungated     map[string]error         // claims whose gate could not be armed, and why
 	asleep      asleep

@@ -45,7 +45,7 @@ func (d *daemon) loop(ctx context.Context) error {
 			reply <- d.node.Snapshot(boottime.Now())
 		case <-beat.C:
 			d.wakeUp() // no event may come for long
-			d.opt.Beat()
+			d.beat()
 		case <-d.opt.Reload:
 			done = d.reload()
 		case <-d.opt.TakeOver:
@@ -95,6 +95,7 @@ func (d *daemon) step(ev node.Event) (stopped bool) {
 	for len(queue) > 0 {
 		ev, queue = queue[0], queue[1:]
 		for _, a := range d.node.Step(boottime.Now(), ev) {
+			d.beat() // many slow effects in a row are no loop that hangs
 			if _, ok := a.(node.Stopped); ok {
 				stopped = true
 				continue
@@ -107,6 +108,14 @@ func (d *daemon) step(ev node.Event) (stopped bool) {
 	return stopped
 }
 
+// beat says that the loop runs, if it has not just done so.
+func (d *daemon) beat() {
+	if now := time.Now(); now.Sub(d.beaten) >= beatEvery/2 {
+		d.beaten = now
+		d.opt.Beat()
+	}
+}
+
 // beatEvery is how often the loop says that it runs.
 const beatEvery = 200 * time.Millisecond
 
@@ -117,7 +126,7 @@ const releaseWithin = 100 * time.Millisecond
 // interface, and one result of each tracked script. Without it a node that cannot
 // serve would begin as one that can. It also rests, if it is told to.
 func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
-	d.opt.Beat()
+	d.beat()
 	d.step(node.Tick{}) // opens the watchdog: without one that is required nothing is held on to
 	waiting, limit := map[node.Event]bool{}, time.Second
 	for _, s := range d.settings.scripts {
@@ -158,7 +167,7 @@ func (d *daemon) firstState(ctx context.Context, beat <-chan time.Time) {
 		case ev := <-d.appeared:
 			d.expel(ev)
 		case <-beat:
-			d.opt.Beat()
+			d.beat()
 			d.step(node.Tick{}) // the watchdog does not wait for the start
 		case <-ctx.Done():
 			return // what a former run held is released all the same
@@ -198,7 +207,7 @@ func (d *daemon) finish(beat <-chan time.Time) error {
 	for {
 		select {
 		case <-beat:
-			d.opt.Beat()
+			d.beat()
 		case <-drained:
 			d.log.Info("stopped")
 			return nil

@@ -18,7 +18,7 @@ const BeatEvery = 200 * time.Millisecond
 // busy or suspended machine makes no worker look hung.
 const (
 	tickEvery  = 100 * time.Millisecond
-	defaultMax = time.Second      // without a beat; a third of the shortest hold at advert_int 1
+	defaultMax = 2 * time.Second  // without a beat: more than a slow answer of the kernel, less than a hold at advert_int 1
 	startMax   = 60 * time.Second // until the first: cleaning up stops guarded services
 )
 
@@ -51,7 +51,7 @@ type Config struct {
 	Workers []Worker
 	Program string // of the workers; empty: this one, even if its file has been replaced
 
-	// Limit is how long a worker may be silent, in steps of 100 ms; default 1 s.
+	// Limit is how long a worker may be silent, in steps of 100 ms; default 2 s.
 	Limit time.Duration
 
 	// Signals brings those that this process gets. SIGTERM and SIGINT stop the workers in order, a
