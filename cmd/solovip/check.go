@@ -98,6 +98,24 @@ func watchdogText(cfg *config.Config) (string, error) {
 	return text + fmt.Sprintf("T <= R + X + G - P, G being how long the guarded services take to stop: %v <= %v\n", timeout, most), nil
 }
 
+// checkWatchdog adds a finding where no watchdog can count as short as it would have to.
+func checkWatchdog(cfg *config.Config, report *config.Report) {
+	timeout, most, err := daemon.Watchdog(cfg)
+	if err != nil || most == 0 || timeout <= most {
+		return // what else is wrong, the daemon says
+	}
+	f := config.Finding{
+		Pos: cfg.Fencing.Pos, Severity: config.Warning,
+		Text:   fmt.Sprintf("a watchdog counts %v at the least, and may count %v here: it could reset this machine after another node has started the guarded services", timeout, most),
+		Remedy: "raise hold in the witness's timing, or the guards' stop_timeout: `solovip config timing` shows the sum",
+	}
+	if cfg.Fencing.Watchdog.Mode == config.WatchdogRequired {
+		f.Severity = config.Error
+		f.Text += "; as it is required, nothing would ever be held"
+	}
+	report.Add(f)
+}
+
 // oneFile returns the FILE of the command line, or the default.
 func oneFile(c *cli.Context) (string, error) {
 	switch c.Args().Len() {
@@ -120,6 +138,9 @@ func checkConfig(c *cli.Context, file string, strict bool) error {
 			}
 			report.Add(config.Finding{Pos: at, Severity: config.Error, Text: errors.Unwrap(err).Error()})
 		}
+	}
+	if !report.HasErrors() && cfg.Cluster != nil && cfg.Fencing.Watchdog.Mode != config.WatchdogOff {
+		checkWatchdog(cfg, report)
 	}
 	if err := report.Render(c.App.Writer); err != nil {
 		return err

@@ -179,7 +179,8 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 	file := filepath.Join(dir, "lb01.conf")
 	cluster := "cluster edge {\n node a 10.0.0.11\n node b 10.0.0.12\n insecure on\n}\n" +
 		"witness {\n endpoints http://10.0.0.13:2379\n timing fast\n}\n"
-	const byLifetime = "fencing {\n gate lifetime\n}\n"
+	const byLifetime, dog = "fencing {\n gate lifetime\n}\n", "fencing {\n watchdog required\n}\n"
+	const guard = "guard web {\n protects VI_1\n systemd nginx\n stop_timeout 2\n}\n"
 	for _, c := range []struct {
 		text string
 		code int
@@ -191,6 +192,9 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 		{plainConfig + strings.Replace(cluster, "fast", "0.1 1 1.05", 1), 2, "is not safe"},
 		{plainConfig + strings.Replace(cluster, "fast", "auto", 1) + byLifetime, 0, "X  1.3s    late"},
 		{plainConfig + strings.Replace(cluster, "fast", "auto", 1) + byLifetime, 0, "L >= (R + X)(1 + 2 rho): 3.57s >= 3.57s\n"},
+		{plainConfig + cluster + dog, 0, "T  2s      watchdog"},
+		{plainConfig + cluster + dog + guard, 0, "take to stop: 3s <= 3.05s\n"},
+		{plainConfig + strings.Replace(cluster, "fast", "0.05 0.2 0.4", 1) + dog + strings.Replace(guard, "out 2", "out 0.1", 1), 0, "1s is MORE than 850ms"},
 		{plainConfig + cluster + byLifetime, 2, "is not safe: wait 715ms must be at least (hold 600ms + late 1.3s)"},
 	} {
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
@@ -199,6 +203,12 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 		code, out, errOut := solovip(t, "config", "timing", file)
 		if code != c.code || !strings.Contains(out+errOut, c.want) {
 			t.Errorf("exit code %d, want %d; output, want %q:\n%s%s", code, c.code, c.want, out, errOut)
+		}
+		if strings.Contains(c.want, "MORE") {
+			if code, out, _ := solovip(t, "config", "check", file); code != exitUsage || !strings.Contains(out, "nothing would ever be held") {
+				t.Errorf("config check of a watchdog that is too slow: exit code %d:\n%s", code, out)
+			}
+			continue
 		}
 		if code, out, _ := solovip(t, "config", "check", file); code != c.code || code != 0 && !strings.Contains(out, "is not safe") {
 			t.Errorf("config check: exit code %d, want %d:\n%s", code, c.code, out)
