@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ type Config struct {
 	Node        string
 	Incarnation uint64 // grows with each start of the daemon
 	Timing      Timing // must pass Check
+	Trusted     uint64 // the etcd cluster that was the witness before this start; 0: none is known
 	// Held is what a former start of the daemon held by this witness when it left that in place. It is
 	// dead, so nobody but this one holds it until then.
 	Held map[string]Grant
@@ -33,6 +35,14 @@ type Grant struct {
 // the own record, a Swap whose reply was lost can never take effect any more.
 type Lease struct {
 	cfg Config
+
+	trusted  uint64        // the etcd cluster whose word counts; 0: the first that answers
+	stranger uint64        // another one that answers in its place
+	why      string        // the store was last replaced
+	replaced time.Time     // and when
+	took     time.Duration // the last answer
+	strayed  time.Time     // when an answer last came that nobody waited for
+	refuses  bool          // err: it answers, and refuses
 
 	clusterID uint64
 	revision  int64
@@ -103,7 +113,7 @@ func NewLease(cfg Config) *Lease {
 		panic("witness: " + err.Error())
 	}
 	l := &Lease{
-		cfg:    cfg,
+		cfg: cfg, trusted: cfg.Trusted,
 		nodes:  map[string]seenNode{},
 		claims: map[string]seenClaim{},
 		held:   map[string]arbiter.Token{},
@@ -213,7 +223,7 @@ func (l *Lease) Poll(now time.Time) (Operation, bool) {
 	l.nextID++
 	f := flight{id: l.nextID, sent: now, revision: l.revision, stores: l.stores}
 	var s Swap
-	if !l.since.IsZero() {
+	if !l.since.IsZero() && l.stranger == 0 {
 		s = l.build(now, &f)
 	}
 	l.flight = &f
@@ -320,12 +330,14 @@ func (l *Lease) evict(s *Swap, r ClaimRecord) {
 // sent may have happened. refused says that it surely has not.
 func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused bool) {
 	if l.flight == nil || l.flight.id != id {
+		l.strayed = now
 		return
 	}
 	f := *l.flight
+	l.took = now.Sub(f.sent)
 	if err != nil {
 		l.flight = nil
-		l.err = err
+		l.err, l.refuses = err, refused
 		if !refused && f.renews && l.stores == f.stores {
 			l.doubt(f)
 		}
@@ -337,9 +349,13 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 		l.flight, l.next = nil, now // the last word of a store that was replaced
 		return
 	}
+	if l.strange(out.ClusterID) {
+		l.flight, l.rest = nil, now.Add(l.cfg.Timing.Renew/4)
+		return
+	}
 	l.err, l.answered = nil, now
 	if out.Revision < f.revision && l.stores == f.stores {
-		l.replace(now)
+		l.replace(now, fmt.Sprintf("it was emptied, or put back to an older state: its revision is %d and was %d", out.Revision, f.revision))
 	}
 	l.Observe(now, out.Observation) // with the flight still known: what it took is no orphan
 	l.flight = nil

@@ -390,7 +390,15 @@ func (h *host) reply(op witness.Operation, out witness.Outcome, err error, refus
 		return
 	}
 	h.lease.Done(h.clock(), op.ID, out, err, refused)
+	h.vouch()
 	h.act()
+}
+
+// vouch trusts another cluster when it is the one that all use from now on.
+func (h *host) vouch() {
+	if h.lease.Stranger() == h.w.store.ClusterID {
+		h.lease.Trust(h.clock())
+	}
 }
 
 // watch brings the host what has changed since it was told last, sometimes everything.
@@ -408,6 +416,7 @@ func (h *host) watch(s *store) {
 				h.seen = 0
 			}
 			h.lease.Observe(h.clock(), o)
+			h.vouch()
 			h.act()
 		}
 	})

@@ -2,6 +2,7 @@ package witness_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,65 @@ func TestReplacedStoreKeepsItsHolder(t *testing.T) {
 	b.record("web", "n1 1")
 }
 
+// TestStrangerIsNoWitness: the endpoints lead to another etcd cluster, and may lead another node
+// to the former one still. Nothing there counts, and nothing is written there, before
+// somebody vouches for it; the former one counts again when it is back.
+func TestStrangerIsNoWitness(t *testing.T) {
+	b := newBench(t, "n1", "n2")
+	b.wary = true
+	b.take("n1", "web")
+	b.pass(b.timing.Renew, "n1", "n2")
+	former, stranger := b.store, newStore(8)
+	b.store = stranger
+	b.leases["n2"].Take("web", 1)
+	b.pass(3*b.timing.Wait, "n2")
+	b.holdsNot("n2", "web")
+	b.standing("n2", "web", witness.Unknown, 0)
+	if got := b.leases["n2"].Stranger(); got != 8 {
+		t.Errorf("the stranger is %d, want 8", got)
+	}
+	if why := b.leases["n2"].Condition(b.now); !strings.Contains(why, "trust-witness") {
+		t.Errorf("its condition is %q: it should name the remedy", why)
+	}
+	if stranger.Revision != 1 {
+		t.Error("something was written at a stranger")
+	}
+
+	b.store = former
+	b.pass(b.timing.Renew, "n1", "n2")
+	if got := b.leases["n2"].Stranger(); got != 0 {
+		t.Errorf("the former one is back, and %d is still a stranger", got)
+	}
+	if why := b.leases["n2"].Condition(b.now); why != "" {
+		t.Errorf("its condition is %q, want none", why)
+	}
+
+	b.store = stranger
+	b.pass(b.timing.Renew, "n2")
+	b.leases["n2"].Trust(b.now)
+	b.leases["n2"].Take("web", 1)
+	b.pass(b.timing.Wait-b.timing.Renew, "n2")
+	b.holdsNot("n2", "web")
+	if why := b.leases["n2"].Condition(b.now); !strings.Contains(why, "another etcd cluster") {
+		t.Errorf("its condition is %q: it should say why nothing is free", why)
+	}
+	b.pass(2*b.timing.Renew, "n2")
+	b.holds("n2", "web")
+}
+
+// TestStrangerAfterARestart: the daemon remembers which cluster was the witness.
+func TestStrangerAfterARestart(t *testing.T) {
+	b := newBench(t)
+	b.wary = true
+	b.leases["n1"] = witness.NewLease(witness.Config{Node: "n1", Incarnation: 2, Timing: b.timing, Trusted: 6})
+	b.leases["n1"].Take("web", 1)
+	b.pass(2*b.timing.Wait, "n1")
+	b.holdsNot("n1", "web")
+	if got := b.leases["n1"].Stranger(); got != 7 {
+		t.Errorf("the stranger is %d, want 7", got)
+	}
+}
+
 func TestReplacedStoreIsWaitedForInFull(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -250,6 +310,7 @@ func TestSwapMeantForAnotherStore(t *testing.T) {
 		t.Fatal("the story needs the new store to carry it out")
 	}
 	b.holdsNot("n2", "web")
+	b.round("n2")
 	b.standing("n2", "web", witness.Waiting, b.timing.Wait)
 	b.pass(2*b.timing.Wait, "n1", "n2")
 	b.holdsNot("n1", "web")

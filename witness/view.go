@@ -105,13 +105,16 @@ func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
 // Observe takes in what an answer or a watch shows. Older versions than known
 // ones change nothing, so the order of arrival does not matter.
 func (l *Lease) Observe(now time.Time, o Observation) {
-	if l.clusterID != 0 && (o.ClusterID != l.clusterID || l.wentBack(o)) {
-		l.replace(now)
+	if l.strange(o.ClusterID) {
+		return
+	}
+	if why := l.wentBack(o); why != "" {
+		l.replace(now, why)
 	}
 	if !o.Complete && l.since.IsZero() {
 		return // a fragment says nothing about what it leaves out
 	}
-	l.clusterID = o.ClusterID
+	l.clusterID, l.trusted = o.ClusterID, o.ClusterID
 	l.revision = max(l.revision, o.Revision)
 	if l.since.IsZero() {
 		l.since = now
@@ -129,30 +132,6 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 		l.forgetAbsent(now, o)
 	}
 	l.settle(now)
-}
-
-// wentBack reports whether the observation is of a store that was put back to an older state,
-// whatever has been written to it since: it shows a record as it was before a state that is
-// known, at a revision that has to have that state, or a newer one in which what only
-// grows is less than it was.
-func (l *Lease) wentBack(o Observation) bool {
-	older := func(version, known int64) bool {
-		return o.Complete && version != 0 && version < known && known <= o.Revision
-	}
-	for name, v := range o.Nodes {
-		known := l.nodes[name]
-		less := v.Version > known.Version && v.Record.Incarnation == known.Record.Incarnation && v.Record.Beat < known.Record.Beat
-		if less || older(v.Version, known.Version) {
-			return true
-		}
-	}
-	for name, v := range o.Claims {
-		known := l.claims[name]
-		if v.Version > known.Version && v.Record.Token < known.Record.Token || older(v.Version, known.Version) {
-			return true
-		}
-	}
-	return false
 }
 
 // removed reports whether an observation at the revision shows that a known record is gone.
@@ -229,24 +208,6 @@ func (l *Lease) settle(now time.Time) {
 			l.wishes[claim] = wish{}
 		}
 	}
-}
-
-// replace starts over: this is another store than the one seen before, so nothing
-// learnt from its records counts, and everything is waited for in full. What is held
-// stays so for as long as the last renewal said, and is asserted at the new store.
-func (l *Lease) replace(now time.Time) {
-	l.clusterID, l.revision, l.since = 0, 0, time.Time{}
-	l.stores++
-	clear(l.nodes)
-	clear(l.claims)
-	for claim, token := range l.held {
-		l.former[claim] = Grant{token, l.until}
-	}
-	clear(l.held)
-	clear(l.wishes)
-	l.doubts = nil
-	l.clashes = 0
-	l.next = now
 }
 
 // Beat returns when the node's record was last seen to change; ok is false when the
