@@ -46,7 +46,9 @@ type Report struct {
 	Leaving     bool   `json:"leaving,omitempty"` // stopping in an orderly way
 	// Left, with Leaving: the node stopped while the witness was silent, and takes nothing
 	// when it is back before the others know that: a promise of every claim, for good.
-	Left   bool          `json:"left,omitempty"`
+	Left bool `json:"left,omitempty"`
+	// Store is the etcd cluster that answers the node as witness; 0: none has answered.
+	Store  uint64        `json:"store,omitempty"`
 	Claims []ClaimReport `json:"claims,omitempty"`
 }
 

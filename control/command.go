@@ -74,6 +74,12 @@ func (c *Client) Handover(ctx context.Context, claim, to string) (string, error)
 	return c.command(ctx, "/v1/handover", HandoverRequest{Claim: claim, To: to})
 }
 
+// TrustWitness tells the daemon that no node which is not heard holds anything, so that the
+// witness counts as it is now. It returns what that changes.
+func (c *Client) TrustWitness(ctx context.Context) (string, error) {
+	return c.command(ctx, "/v1/trust-witness", struct{}{})
+}
+
 // Standby asks the daemon to give away what it holds and take nothing, or to end that.
 // It returns what happens now.
 func (c *Client) Standby(ctx context.Context, on bool) (string, error) {

@@ -6,6 +6,7 @@
 //	GET /v1/healthz           {"status":"ok"} while the daemon's loop answers, else 503
 //	POST /v1/handover         {"claim":"VI_1","to":"lb02"}: give the claim to that node
 //	POST /v1/standby          {"on":true}: give away what is held and take nothing
+//	POST /v1/trust-witness    {}: take the witness as it is now
 //	POST /v1/fence            {"claim":"VI_1"}: let go of it by force and stay out of it
 //	POST /v1/fence/clear      {"claim":""}: take part again, in one claim or in all
 //

@@ -45,6 +45,8 @@ type Server struct {
 	// Standby makes the node give away what it holds and take nothing, or ends that. nil:
 	// the daemon takes no such command.
 	Standby func(ctx context.Context, on bool) (string, error)
+	// TrustWitness takes the witness as it is now. nil: the daemon takes no such command.
+	TrustWitness func(ctx context.Context) (string, error)
 	// Fence lets go of a claim by force and keeps the node out of it. nil: the daemon takes no
 	// such command.
 	Fence func(ctx context.Context, claim string) (string, error)
@@ -133,6 +135,11 @@ func (s *Server) handler() http.Handler {
 			command(w, r, func(ctx context.Context, c StandbyRequest) (string, error) {
 				return s.Standby(ctx, c.On)
 			})
+		})
+	}
+	if s.TrustWitness != nil {
+		mux.HandleFunc("POST /v1/trust-witness", func(w http.ResponseWriter, r *http.Request) {
+			command(w, r, func(ctx context.Context, _ struct{}) (string, error) { return s.TrustWitness(ctx) })
 		})
 	}
 	for path, do := range map[string]func(context.Context, string) (string, error){"/v1/fence": s.Fence, "/v1/fence/clear": s.ClearFence} {

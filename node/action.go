@@ -98,6 +98,8 @@ type (
 		Text string
 		Err  error
 	}
+	// StoreWitness makes it durable which etcd cluster is the witness.
+	StoreWitness struct{ Cluster uint64 }
 	// StoreStandby makes it durable that the node is in standby, or no longer.
 	StoreStandby struct{ On bool }
 	// OpenWatchdog opens the watchdog if it is not open, and sets its timeout. WatchdogDone follows.
@@ -148,6 +150,7 @@ func (Reply) action()           {}
 func (AskWitness) action()      {}
 func (Respond) action()         {}
 func (StoreStandby) action()    {}
+func (StoreWitness) action()    {}
 func (OpenWatchdog) action()    {}
 func (PetWatchdog) action()     {}
 func (Tell) action()            {}

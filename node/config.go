@@ -29,6 +29,8 @@ type Config struct {
 	ByLifetime bool
 	// Left says that this node left while the witness was silent: see leave.go.
 	Left bool
+	// Trusted is the etcd cluster that was the witness before this start; 0: none is known.
+	Trusted uint64
 	// Standby is what the operator said last, before the daemon was started.
 	Standby bool
 	// Former are the claims that a former start of this daemon may have held, with their tokens:

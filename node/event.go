@@ -31,6 +31,9 @@ type (
 		Claim string
 		To    string
 	}
+	// TrustWitness is an operator's word that no node which is not heard holds anything, so
+	// that the witness counts as it is now. Respond follows.
+	TrustWitness struct{ ID uint64 }
 	// Standby makes the node give away what it holds and take nothing, or ends that.
 	// Respond follows.
 	Standby struct {
@@ -136,6 +139,7 @@ func (Stop) event()            {}
 func (Reconfigure) event()     {}
 func (Handover) event()        {}
 func (Standby) event()         {}
+func (TrustWitness) event()    {}
 func (Advert) event()          {}
 func (Link) event()            {}
 func (Script) event()          {}

@@ -70,7 +70,7 @@ func (n *Node) barred(now time.Time, c *claim) string {
 		return why
 	}
 	if name := n.owing(); name != "" {
-		return "this node left while the witness was silent, and " + name + " may still count on that: waiting for a word of it"
+		return "this node left while the witness was silent, and " + name + " may still count on that: waiting for a word of it; if it is off, `solovip trust-witness`"
 	}
 	if now.Before(n.quiet) {
 		return "this node left while the witness was silent, and a peer may hold by that for a little longer"

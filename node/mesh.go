@@ -110,7 +110,7 @@ func (n *Node) question(r arbiter.Request) {
 
 // obtain asks for the permission that the claim needs.
 func (n *Node) obtain(now time.Time, c *claim) {
-	if n.lease != nil {
+	if n.lease != nil && n.mayLease(now, c) {
 		n.lease.Take(c.cfg.Name, c.highest())
 		if !n.witnessSilent(now) && n.lease.Standing(now, c.cfg.Name).State == witness.Free {
 			return // the swap that is due brings it
@@ -296,7 +296,7 @@ func (n *Node) publishNow(now time.Time) {
 
 // report returns how this node stands. Its claims are good until the next call.
 func (n *Node) report(now time.Time) arbiter.Report {
-	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped, Left: n.leaving == leftStored}
+	r := arbiter.Report{Node: n.cfg.Name, Incarnation: n.cfg.Incarnation, Mode: n.cfg.Mode, Leaving: n.stopped, Left: n.leaving == leftStored, Store: n.seesStore()}
 	r.Claims = n.reports[:0]
 	for _, c := range n.inOrder() {
 		cr := arbiter.ClaimReport{

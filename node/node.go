@@ -88,7 +88,7 @@ func New(cfg Config) (*Node, error) {
 		n.fresh = min(freshFor, cfg.Timing.Hold)
 	}
 	if cfg.Mode == arbiter.ModeLease {
-		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing, Held: cfg.grants()})
+		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing, Held: cfg.grants(), Trusted: cfg.Trusted})
 	}
 	return n, nil
 }
@@ -106,6 +106,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		return nil
 	}
 	n.apply(now, ev)
+	n.settleTrust(now)
 	n.settleReturn(now)
 	n.settleFormer(now)
 	for _, c := range n.inOrder() {
@@ -143,6 +144,8 @@ func (n *Node) apply(now time.Time, ev Event) {
 		n.applyFencing(now, ev)
 	case Standby:
 		n.setStandby(ev)
+	case TrustWitness:
+		n.trustWitness(now, ev)
 	case Reconfigure:
 		n.reconfigure(ev.Claims)
 	case Advert:

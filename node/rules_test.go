@@ -156,7 +156,7 @@ func (r *rules) action(now time.Time, a Action) string {
 				return "stopped while something of " + name + " may be on"
 			}
 		}
-	case Begin, End, SendAdvert, StoreToken, StoreLeft, StoreStandby, Announce, Notify, AskReference, ProbeAddresses, ShootPeer, Respond, OpenWatchdog, Tell:
+	case Begin, End, SendAdvert, StoreToken, StoreLeft, StoreStandby, StoreWitness, Announce, Notify, AskReference, ProbeAddresses, ShootPeer, Respond, OpenWatchdog, Tell:
 	}
 	return ""
 }

@@ -33,7 +33,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	lease NAME WORD [CLAIM]    its lease: on, off, take CLAIM, release CLAIM [TO]
 //	ask NAME WORD CLAIM [N]    it asks n1: holds, promise, handover (with priority N), released
 //	                           (the holding with token N; a name after it: in favour of that node)
-//	witness up | down | wipe
+//	witness up | down | wipe | another     the last two: empty, and another etcd cluster too
 //	record CLAIM HOLDER TOKEN  what the witness has is changed to that, unreleased
 //	ended [always]             a guarded service has ended by itself
 //	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference, watchdog
@@ -42,7 +42,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	station [MAC]              from now on that device (or none) answers probes
 //	seen CLAIM                 it speaks for an address of the claim unasked
 //	reload KEY=VALUE...        with other settings; `reload without NAME` takes a claim away
-//	handover CLAIM [TO], standby on | off   an operator's commands
+//	handover CLAIM [TO], standby on | off, trust-witness   an operator's commands
 //	fence CLAIM, clear [CLAIM]              an operator's commands
 //	show                       phase, verdict and guards of each claim
 func TestScripts(t *testing.T) {
@@ -227,6 +227,8 @@ func (s *scriptRun) command(line string) error {
 		w.step(ClearFence{Claim: arg(1)})
 	case "standby":
 		w.step(Standby{On: arg(1) == "on"})
+	case "trust-witness":
+		w.step(TrustWitness{})
 	case "reload":
 		return s.reload(words[1:])
 	case "show":
@@ -250,6 +252,8 @@ func (s *scriptRun) witness(word string) error {
 		w.up = word == "up"
 		w.watch()
 	case "wipe":
+		w.store.wipe(w.store.id)
+	case "another":
 		w.store.wipe(w.store.id + 1)
 	default:
 		return errors.New("unknown state")
@@ -388,6 +392,8 @@ func (s *scriptRun) peer(p *peerSim, words []string) error {
 			p.claim(name).Guards = is
 		case "token":
 			p.claim(name).Token = arbiter.Token(n)
+		case "sees":
+			p.sees = n
 		case "priority":
 			p.claim(name).Priority = uint8(n)
 		case "barred":

@@ -43,9 +43,12 @@ type WitnessSnapshot struct {
 	AnsweredMS int64  `json:"answered_ms"` // ago
 	Silent     bool   `json:"silent"`
 	Error      string `json:"error,omitempty"`
-	RenewMS    int64  `json:"renew_ms"`
-	HoldMS     int64  `json:"hold_ms"`
-	WaitMS     int64  `json:"wait_ms"`
+	// Condition says in words what is wrong with it, and since when: silent, slow, refusing to
+	// write, emptied or put back, another etcd cluster. Empty: nothing is.
+	Condition string `json:"condition,omitempty"`
+	RenewMS   int64  `json:"renew_ms"`
+	HoldMS    int64  `json:"hold_ms"`
+	WaitMS    int64  `json:"wait_ms"`
 }
 
 // PeerSnapshot is another member of the mesh.
@@ -115,7 +118,8 @@ func (n *Node) Snapshot(now time.Time) Snapshot {
 		t := n.lease.Timing()
 		s.Witness = &WitnessSnapshot{
 			AnsweredMS: age(now, at), Silent: n.witnessSilent(now),
-			RenewMS: t.Renew.Milliseconds(), HoldMS: t.Hold.Milliseconds(), WaitMS: t.Wait.Milliseconds(),
+			Condition: n.lease.Condition(now),
+			RenewMS:   t.Renew.Milliseconds(), HoldMS: t.Hold.Milliseconds(), WaitMS: t.Wait.Milliseconds(),
 		}
 		if err != nil {
 			s.Witness.Error = err.Error()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"container/heap"
 	"errors"
 	"fmt"
@@ -46,7 +47,8 @@ type peerSim struct {
 	name     string
 	addr     netip.Addr
 	reports  bool
-	answers  bool // although it does not report
+	sees     uint64 // the etcd cluster that it sees; 0: the one that there is
+	answers  bool   // although it does not report
 	report   arbiter.Report
 	via      string
 	promises string // how it answers when asked for one: yes, no or nothing
@@ -274,6 +276,7 @@ func (w *world) watch() {
 	for _, name := range slices.Sorted(maps.Keys(w.peers)) {
 		if p := w.peers[name]; p.leasing {
 			p.lease.Observe(w.now, o)
+			p.lease.Trust(w.now)
 			w.serve(p)
 		}
 	}
@@ -287,6 +290,7 @@ func (w *world) serve(p *peerSim) {
 	if op, due := p.lease.Poll(w.now); due && w.up {
 		w.after(time.Millisecond, func() {
 			p.lease.Done(w.now, op.ID, w.store.do(op.Swap), nil, false)
+			p.lease.Trust(w.now)
 			w.watch()
 			w.serve(p)
 		})
@@ -323,6 +327,9 @@ func (w *world) say(p *peerSim) {
 func (w *world) tell(p *peerSim) {
 	p.report.Seq++
 	r := p.report
+	if w.cfg.Mode == arbiter.ModeLease && !r.Witness {
+		r.Store = cmp.Or(p.sees, w.store.id)
+	}
 	r.Claims = slices.Clone(r.Claims)
 	w.step(PeerReport{Report: r, Path: arbiter.Path{Via: p.via}})
 }
@@ -430,6 +437,8 @@ func describe(a Action) string {
 		return fmt.Sprintf("%s: store token %d", a.Claim, a.Token)
 	case StoreLeft:
 		return fmt.Sprintf("store that this node left: %t", a.Left)
+	case StoreWitness:
+		return "" // each story would begin with it
 	case StoreStandby:
 		return fmt.Sprintf("store standby: %t", a.On)
 	case OpenWatchdog:

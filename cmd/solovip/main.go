@@ -50,7 +50,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 		ExitErrHandler:         func(*cli.Context, error) {}, // run alone ends the program
 		Action:                 noCommand,
 		Commands: []*cli.Command{
-			nodeCommand(), witnessCommand(), statusCommand(), fenceCommand(), handoverCommand(), standbyCommand(),
+			nodeCommand(), witnessCommand(), statusCommand(), fenceCommand(), handoverCommand(), standbyCommand(), trustWitnessCommand(),
 			configCommand(), keygenCommand(), lab.Command(), versionCommand(),
 		},
 	}

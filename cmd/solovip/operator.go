@@ -85,6 +85,24 @@ func standbyCommand() *cli.Command {
 	}
 }
 
+func trustWitnessCommand() *cli.Command {
+	return &cli.Command{
+		Name: "trust-witness",
+		Usage: "take the witness as it is now: another etcd cluster after the old one is gone, " +
+			"or after this node left while it was silent",
+		Flags: []cli.Flag{runDirFlag(), yesFlag()},
+		Action: func(c *cli.Context) error {
+			if err := confirm(c, "You vouch for it: every node that 'solovip status' does not show as heard is off, or holds nothing. "+
+				"If one still serves, there are two holders."); err != nil {
+				return err
+			}
+			return operate(c, func(ctx context.Context, client *control.Client) (string, error) {
+				return client.TrustWitness(ctx)
+			}, func(node.Snapshot) (string, bool) { return "", true })
+		},
+	}
+}
+
 func holdsNothing(s node.Snapshot) (string, bool) {
 	for _, c := range s.Claims {
 		if c.Phase != node.Idle.String() {

@@ -210,8 +210,8 @@ func (p *page) witness(s node.Snapshot) {
 		text = "SILENT, " + text
 	}
 	text += fmt.Sprintf(" (renew %d ms, hold %d ms, wait %d ms)", w.RenewMS, w.HoldMS, w.WaitMS)
-	if w.Error != "" {
-		text += ": " + w.Error
+	if w.Condition != "" {
+		text += ": " + w.Condition
 	}
 	p.line("witness  ", text)
 }

@@ -141,7 +141,7 @@ func (d *daemon) serve(ctx, work context.Context, cancel func(), socket net.List
 	if err := d.cleanUp(d.workCtx); err != nil {
 		return err
 	}
-	server := control.Server{Snapshot: d.snapshot, Handover: d.handover, Standby: d.standby, Fence: d.fence, ClearFence: d.clearFence, Logger: d.log}
+	server := control.Server{Snapshot: d.snapshot, Handover: d.handover, Standby: d.standby, TrustWitness: d.trustWitness, Fence: d.fence, ClearFence: d.clearFence, Logger: d.log}
 	d.work.Go(func() error { return server.Serve(d.workCtx, socket) })
 	d.startAdapters()
 	d.work.Go(func() error {
@@ -193,6 +193,7 @@ func (d *daemon) open() error {
 	}
 	d.setSources(d.settings)
 	d.settings.node.Left, d.settings.node.Standby = d.store.flags()
+	d.settings.node.Trusted = d.store.witness()
 	d.settings.node.Fenced = d.openLedger()
 	d.settings.node.ShotJitter = d.settings.shotJitter()
 	d.settings.node.Kept = d.adoptable()

@@ -23,18 +23,8 @@ func (d *daemon) do(a node.Action) node.Event {
 		d.end(a.Claim)
 	case node.SendAdvert:
 		d.sendAdvert(a)
-	case node.StoreToken:
-		d.lanes.run("store", func(context.Context) {
-			d.post(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: d.store.setToken(a.Claim, a.Token)})
-		})
-	case node.StoreLeft:
-		d.lanes.run("store", func(context.Context) { d.post(node.LeftStored{Err: d.store.setLeft(a.Left)}) })
-	case node.StoreStandby:
-		d.lanes.run("store", func(context.Context) {
-			if err := d.store.setStandby(a.On); err != nil {
-				d.log.Error("the standby will be forgotten at the next start: it cannot be stored", "err", err)
-			}
-		})
+	case node.StoreToken, node.StoreLeft, node.StoreStandby, node.StoreWitness:
+		d.lanes.run("store", func(context.Context) { d.keep(a) })
 	case node.ShootPeer:
 		d.shoot(a)
 	case node.WriteFencing:
@@ -293,4 +283,23 @@ func gated(addrs []vip.Address) []netip.Addr {
 		}
 	}
 	return all
+}
+
+// keep makes durable what has to outlast the daemon.
+func (d *daemon) keep(a node.Action) {
+	var err error
+	forgets := ""
+	switch a := a.(type) {
+	case node.StoreToken:
+		d.post(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: d.store.setToken(a.Claim, a.Token)})
+	case node.StoreLeft:
+		d.post(node.LeftStored{Err: d.store.setLeft(a.Left)})
+	case node.StoreStandby:
+		forgets, err = "the standby", d.store.setStandby(a.On)
+	case node.StoreWitness:
+		forgets, err = "which etcd cluster is the witness", d.store.setWitness(a.Cluster)
+	}
+	if err != nil {
+		d.log.Error(forgets+" will be forgotten at the next start: it cannot be stored", "err", err)
+	}
 }

@@ -23,6 +23,11 @@ func (d *daemon) standby(ctx context.Context, on bool) (string, error) {
 	return d.command(ctx, func(id uint64) node.Event { return node.Standby{ID: id, On: on} })
 }
 
+// trustWitness makes the witness count as it is now.
+func (d *daemon) trustWitness(ctx context.Context) (string, error) {
+	return d.command(ctx, func(id uint64) node.Event { return node.TrustWitness{ID: id} })
+}
+
 // command brings an operator's command to the loop and waits for the node's answer.
 func (d *daemon) command(ctx context.Context, event func(id uint64) node.Event) (string, error) {
 	reply := make(chan response, 1)

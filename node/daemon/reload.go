@@ -34,7 +34,7 @@ func sameCluster(a, b *settings) bool {
 	x, y := a.node, b.node
 	x.Claims, x.Left, x.Standby, x.Former, x.Kept = nil, false, false, nil, nil
 	y.Claims, y.Left, y.Standby, y.Former, y.Kept = nil, false, false, nil, nil
-	x.Fenced, y.Fenced = nil, nil
+	x.Fenced, y.Fenced, x.Trusted, y.Trusted = nil, nil, 0, 0
 	x.ShotJitter, y.ShotJitter = 0, 0
 	if !reflect.DeepEqual(x, y) {
 		return false

@@ -29,6 +29,8 @@ type stored struct {
 	Tokens      map[string]arbiter.Token `json:"tokens"`
 	// Left says that the node stopped while the witness was silent.
 	Left bool `json:"left,omitempty"`
+	// Witness is the etcd cluster that was the witness last.
+	Witness uint64 `json:"witness,omitempty"`
 	// Standby is the operator's last word.
 	Standby bool `json:"standby,omitempty"`
 }
@@ -91,6 +93,21 @@ func (s *store) flags() (left, standby bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.data.Left, s.data.Standby
+}
+
+// witness returns the etcd cluster that was the witness last; 0: none is known.
+func (s *store) witness() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.Witness
+}
+
+// setWitness makes it durable which etcd cluster is the witness.
+func (s *store) setWitness(cluster uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data.Witness = cluster
+	return s.write()
 }
 
 // setStandby makes the operator's word durable.
