@@ -35,6 +35,7 @@ type daemon struct {
 	ungated  []bool           // by claim: its gate could not be armed
 	holds    []bool           // by claim: its addresses were put on
 	fenced   []fencing.Result // by claim: how far a fencing is that is not cleared; empty: there is none
+	strange  bool             // another etcd cluster answers than the one that is trusted
 	handing  []bool           // by claim: a handover was agreed to, or the operator asked for one
 	changing []bool           // by claim: its configuration has changed
 	token    []arbiter.Token  // by claim: the one last stored or being stored
@@ -120,7 +121,7 @@ func (h *Host) launch() {
 	// Wall time may have gone back since the last start; with the disk an incarnation does not.
 	h.disk.incarnation = max(h.disk.incarnation+1<<32, uint64(wallStart+w.Now+h.trouble.skew))
 	cfg := w.Shape.nodeConfig(h)
-	cfg.Incarnation, cfg.Left, cfg.Standby = h.disk.incarnation, h.disk.left, h.disk.standby
+	cfg.Incarnation, cfg.Left, cfg.Standby, cfg.Trusted = h.disk.incarnation, h.disk.left, h.disk.standby, h.disk.witness
 	cfg.Claims, cfg.Former, cfg.Kept = h.claimConfigs(), h.former, h.kept
 	h.former, h.kept = map[string]arbiter.Token{}, nil
 	cfg.Fenced = h.openFencings()
@@ -397,6 +398,10 @@ func (d *daemon) poll() {
 	if d.runs() {
 		d.missMembers()
 		d.host.overstays()
+		if d.strange && d.host.world.tended {
+			d.host.world.words++
+			d.step(node.TrustWitness{ID: d.host.world.words})
+		}
 	}
 	if d.host.daemon == d {
 		d.host.after(pollEvery, func() {

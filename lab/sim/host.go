@@ -57,6 +57,7 @@ type disk struct {
 	incarnation   uint64
 	tokens        []arbiter.Token // by claim
 	left, standby bool
+	witness       uint64           // the etcd cluster that is trusted
 	fenced        []fencing.Record // by claim: without an ID there is none
 	boots         int              // when the last of them was written
 }

@@ -54,7 +54,7 @@ func (h *Host) well(claim int) bool {
 // witnessServes reports whether the host reaches an etcd in full order.
 func (w *World) witnessServes(h *Host) bool {
 	s := w.Store
-	return w.Shape.Mode == arbiter.ModeLease && s.Up && !s.ReadOnly && s.Slow == 0 && s.Loses == 0 &&
+	return w.Shape.Mode == arbiter.ModeLease && h.disk.witness == s.data.id && s.Up && !s.ReadOnly && s.Slow == 0 && s.Loses == 0 &&
 		w.reaches(h.number, len(w.Hosts), Etcd)
 }
 

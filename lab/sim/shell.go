@@ -30,7 +30,7 @@ func (d *daemon) do(a node.Action) node.Event {
 		}
 		d.host.world.note("%s fences %s: %s, %s (%s)", d.host.Name, a.Record.Claim, a.Record.Cause, a.Record.Result, a.Record.Why)
 		d.persist(a)
-	case node.StoreToken, node.StoreLeft, node.StoreStandby:
+	case node.StoreToken, node.StoreLeft, node.StoreStandby, node.StoreWitness:
 		d.persist(a)
 	case node.ArmGate:
 		return d.armGate(a)
@@ -112,6 +112,13 @@ func (d *daemon) persist(a node.Action) {
 				}
 			}
 			d.step(node.FencingWritten{Err: err})
+		})
+	case node.StoreWitness:
+		d.after(wait, func() {
+			if err == nil {
+				h.disk.witness = a.Cluster
+				h.world.look()
+			}
 		})
 	case node.StoreStandby:
 		d.after(wait, func() {

@@ -55,7 +55,8 @@ func (s *Store) Switch(up bool) {
 // Wipe makes it a new and empty store, as when the witness's disk was replaced.
 func (s *Store) Wipe() {
 	s.world.note("the witness is wiped")
-	s.put(records{id: s.data.id + 1, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}})
+	// An etcd that is set up as before has the same id, another one has not.
+	s.put(records{id: s.data.id + uint64(s.world.Rand.IntN(2)), revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}})
 }
 
 // Backup returns what is there now.

@@ -21,6 +21,7 @@ func (s Story) Tell(w *World) {
 
 // act plays some trouble, ends it, judges, and begins the next act.
 func (w *World) act() {
+	w.tended = false
 	length := w.spread(40*time.Second) + time.Second
 	for range 1 + w.Rand.IntN(10) {
 		w.After(w.upTo(length), w.fault)
@@ -68,6 +69,7 @@ func (w *World) judge(want string, after time.Duration) {
 func (w *World) Calm() {
 	w.note("calm")
 	w.calms++
+	w.tended = true // somebody looks after the cluster until the next trouble
 	w.net = quiet()
 	w.Store.Up, w.Store.ReadOnly, w.Store.Slow, w.Store.Loses = true, false, 0, 0
 	if w.voter != nil {

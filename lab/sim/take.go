@@ -76,4 +76,7 @@ func (d *daemon) promises(a arbiter.Answer) {
 // sees notes the version of the daemon's own record, as an answer or the watch shows it.
 func (d *daemon) sees(o witness.Observation) {
 	d.version = max(d.version, o.Nodes[d.host.Name].Version)
+	if known := d.host.disk.witness; o.ClusterID != 0 {
+		d.strange = known != 0 && known != o.ClusterID
+	}
 }

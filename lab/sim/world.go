@@ -29,6 +29,7 @@ type World struct {
 	order  int
 	lines  []string
 	atOnce int                        // events since time last passed
+	tended bool                       // an operator is there, and does what the status says
 	calms  int                        // numbers the calms
 	noted  int                        // problems that the timeline has
 	words  uint64                     // what the operator asked for: numbers the answers
