@@ -1,6 +1,7 @@
 package text
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -210,8 +211,8 @@ func (p *page) witness(s node.Snapshot) {
 		text = "SILENT, " + text
 	}
 	text += fmt.Sprintf(" (renew %d ms, hold %d ms, wait %d ms)", w.RenewMS, w.HoldMS, w.WaitMS)
-	if w.Condition != "" {
-		text += ": " + w.Condition
+	if wrong := cmp.Or(w.Condition, w.Error); wrong != "" {
+		text += ": " + wrong
 	}
 	p.line("witness  ", text)
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -309,7 +308,7 @@ func (h *Host) clearFences() {
 	if d := h.daemon; d != nil && d.runs() {
 		h.world.words++
 		d.step(node.ClearFence{ID: h.world.words})
-		h.outlawed = slices.ContainsFunc(d.fenced, func(r fencing.Result) bool { return r != "" }) || len(h.openFencings()) > 0
+		h.outlawed = slices.ContainsFunc(d.node.Snapshot(h.boot()).Claims, func(c node.ClaimSnapshot) bool { return c.Fenced != nil })
 	}
 	h.world.After(time.Second, h.clearFences)
 }

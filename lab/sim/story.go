@@ -132,7 +132,8 @@ func (w *World) oneFault() {
 		}
 	case 4:
 		if w.Shape.Mode == arbiter.ModeLease {
-			w.Store.Switch(false)
+			// Once each claim has a holder: nobody takes what nobody holds while the witness is silent.
+			w.during(w.Shape.Bound(), func() { w.Store.Switch(false) })
 		}
 	case 5:
 		if w.voter != nil && votersLeft {
