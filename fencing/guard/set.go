@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 )
 
 // Set is the guards of one claim. They start in order and stop in reverse.
@@ -28,19 +29,21 @@ func (s *Set) Start(ctx context.Context, env []string) error {
 // Stop stops all guards in reverse order, also those after one that cannot be stopped.
 // It returns nil only when all are shown to be stopped.
 func (s *Set) Stop(ctx context.Context) error {
-	return s.backwards(func(g *Guard) error { return g.Stop(ctx) })
-}
-
-// Kill is Stop without grace.
-func (s *Set) Kill(ctx context.Context) error {
-	return s.backwards(func(g *Guard) error { return g.Kill(ctx) })
-}
-
-func (s *Set) backwards(do func(*Guard) error) error {
 	var errs []error
 	for _, g := range slices.Backward(s.guards) {
-		errs = append(errs, do(g))
+		errs = append(errs, g.Stop(ctx))
 	}
+	return errors.Join(errs...)
+}
+
+// Kill is Stop without grace, and without an order: of all at once.
+func (s *Set) Kill(ctx context.Context) error {
+	errs := make([]error, len(s.guards))
+	var wg sync.WaitGroup
+	for i, g := range s.guards {
+		wg.Go(func() { errs[i] = g.Kill(ctx) })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

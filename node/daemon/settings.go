@@ -176,7 +176,7 @@ func (s *settings) planClaim(name string, group bool, notify config.Notify, memb
 			continue
 		}
 		c.Guarded = true
-		c.GuardLimit = max(c.GuardLimit, g.StopTimeout+guardKill)
+		c.GuardLimit += g.StopTimeout + guardKill // they stop one after the other
 		set.guards = append(set.guards, gc)
 	}
 	for _, in := range members {
