@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/solovip/solovip/control/text"
 	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/fencing/ledger"
+	"github.com/solovip/solovip/fencing/selftest"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/node/daemon"
 )
@@ -24,7 +26,7 @@ func fenceCommand() *cli.Command {
 		Name:  "fence",
 		Usage: "show how safe the node is and why it was fenced; fence and clear it",
 		Subcommands: []*cli.Command{
-			fenceStatusCommand(), fenceWhyCommand(), fenceHistoryCommand(), fenceNowCommand(), fenceClearCommand(),
+			fenceStatusCommand(), fenceWhyCommand(), fenceHistoryCommand(), fenceNowCommand(), fenceClearCommand(), fenceSelftestCommand(),
 		},
 	}
 }
@@ -202,6 +204,21 @@ func fenceClearCommand() *cli.Command {
 			return operate(c, func(ctx context.Context, client *control.Client) (string, error) {
 				return client.ClearFence(ctx, c.Args().First())
 			}, func(node.Snapshot) (string, bool) { return "", true })
+		},
+	}
+}
+
+func fenceSelftestCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "selftest",
+		Usage:  "show on this kernel that an address falls silent in time when its daemon is frozen; needs no daemon, touches nothing of the host",
+		Before: noArguments,
+		Flags:  []cli.Flag{&cli.IntFlag{Name: "rounds", Value: 3, Usage: "freeze `N` times"}},
+		Action: func(c *cli.Context) error {
+			rounds := max(1, c.Int("rounds"))
+			return selftest.Run(c.Context, selftest.Options{
+				Again: []string{"fence", "selftest", "--rounds", strconv.Itoa(rounds)}, Rounds: rounds, Out: c.App.Writer,
+			})
 		},
 	}
 }

@@ -41,6 +41,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"fencing/watchdog", "internal/boottime"},
 	{"fencing/ledger", "fencing"},
 	{"fencing/agent", ""},
+	{"fencing/selftest", "fencing/gate internal/boottime vrrp/vip"},
 
 	// The read model's two renderings.
 	{"control", "node"},
@@ -63,7 +64,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "config control control/text fencing fencing/ledger lab mesh node node/daemon node/guardian witness"},
+	{"cmd/solovip", "config control control/text fencing fencing/ledger fencing/selftest lab mesh node node/daemon node/guardian witness"},
 }
 
 // testsToo says which of our packages the tests of a package may import beyond its own
