@@ -31,11 +31,6 @@ type records struct {
 	claims   map[string]witness.Versioned[witness.ClaimRecord]
 }
 
-func (r records) clone() records {
-	r.nodes, r.claims = maps.Clone(r.nodes), maps.Clone(r.claims)
-	return r
-}
-
 func newStore(w *World) *Store {
 	s := &Store{Up: true, world: w}
 	s.data = records{id: 1, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
@@ -61,10 +56,10 @@ func (s *Store) Wipe() {
 
 // Backup returns what is there now.
 func (s *Store) Backup() func() {
-	old := s.data.clone()
+	old := s.data // its maps are never written to
 	return func() {
 		s.world.note("the witness is restored from a backup, revision %d -> %d", s.data.revision, old.revision)
-		s.put(old.clone())
+		s.put(old)
 	}
 }
 
@@ -103,9 +98,14 @@ func (s *Store) do(swap witness.Swap) witness.Outcome {
 func (s *Store) write(swap witness.Swap) {
 	s.view = nil
 	s.data.revision++
-	news := witness.Observation{
-		ClusterID: s.data.id, Revision: s.data.revision,
-		Nodes: map[string]witness.Versioned[witness.NodeRecord]{}, Claims: map[string]witness.Versioned[witness.ClaimRecord]{},
+	news := witness.Observation{ClusterID: s.data.id, Revision: s.data.revision}
+	if len(swap.Nodes) > 0 {
+		s.data.nodes = maps.Clone(s.data.nodes) // whoever has seen them before keeps them
+		news.Nodes = make(map[string]witness.Versioned[witness.NodeRecord], len(swap.Nodes))
+	}
+	if len(swap.Claims) > 0 {
+		s.data.claims = maps.Clone(s.data.claims)
+		news.Claims = make(map[string]witness.Versioned[witness.ClaimRecord], len(swap.Claims))
 	}
 	for _, r := range swap.Nodes {
 		v := witness.Versioned[witness.NodeRecord]{Version: s.data.revision, Record: r}
@@ -142,7 +142,7 @@ func (s *Store) observe() witness.Observation {
 	if s.view == nil {
 		s.view = &witness.Observation{
 			ClusterID: s.data.id, Revision: s.data.revision, Complete: true,
-			Nodes: maps.Clone(s.data.nodes), Claims: maps.Clone(s.data.claims),
+			Nodes: s.data.nodes, Claims: s.data.claims,
 		}
 	}
 	return *s.view
