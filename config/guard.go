@@ -96,13 +96,13 @@ func (l *loader) readGuardCare(g *Guard, n *syntax.Node, w syntax.Word) {
 		g.Health = l.guardCommand(n)
 	case "health_fall":
 		if v, ok := l.number(Error, k, w, 1, 100, "it cannot be used"); ok {
-			g.HealthFall = int(v)
+			g.HealthFall = v
 		}
 	case "restart":
 		if w.Text == "always" {
 			g.Restarts = -1
 		} else if v, ok := l.number(Error, k, w, 0, 1000, "write always if the claim is never to be given up for it"); ok {
-			g.Restarts = int(v)
+			g.Restarts = v
 		}
 	default:
 		if t, ok := l.seconds(Error, k, w, shortest, time.Hour, "it cannot be used"); ok {

@@ -38,7 +38,7 @@ const minHold = 2 * time.Millisecond
 // A timeout is relative and counts from when the kernel gets to it, so it is set short
 // by the slack, and an attempt that took longer than its slack does not count. On a
 // machine so slow that the last one is not enough, the VIP is shut.
-var slacks = [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond}
+var slacks = [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond} //nolint:gochecknoglobals // a table
 
 // Gate is the nftables tables that silence VIPs. Its methods may be called
 // concurrently; each is one transaction, and blocks for its answer only.

@@ -14,19 +14,19 @@ import (
 	"github.com/solovip/solovip/internal/boottime"
 )
 
-func open(t testing.TB) *Gate {
-	t.Helper()
+func open(tb testing.TB) *Gate {
+	tb.Helper()
 	g, err := Open("solovip_test", slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return g
 }
 
-func check(t testing.TB, err error) {
-	t.Helper()
+func check(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -19,15 +19,15 @@ import (
 )
 
 // need skips the test when cond is false, and fails it in CI.
-func need(t testing.TB, cond bool, what string) {
-	t.Helper()
+func need(tb testing.TB, cond bool, what string) {
+	tb.Helper()
 	if cond {
 		return
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s", what)
+		tb.Fatalf("needs %s", what)
 	}
-	t.Skipf("needs %s", what)
+	tb.Skipf("needs %s", what)
 }
 
 // link is two fresh network namespaces joined by a veth pair: the holder's, in which
@@ -54,22 +54,22 @@ var (
 )
 
 // newLink moves the calling goroutine for good onto a thread of its own.
-func newLink(t testing.TB) *link {
-	t.Helper()
-	need(t, os.Geteuid() == 0, "root, for network namespaces")
+func newLink(tb testing.TB) *link {
+	tb.Helper()
+	need(tb, os.Geteuid() == 0, "root, for network namespaces")
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	must := func(err error) {
-		t.Helper()
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	client, err := netns.New()
 	must(err)
 	holder, err := netns.New()
 	must(err)
-	l := &link{t: t, client: client, stop: make(chan struct{}), heard: map[string][]time.Time{}}
-	t.Cleanup(func() {
+	l := &link{t: tb, client: client, stop: make(chan struct{}), heard: map[string][]time.Time{}}
+	tb.Cleanup(func() {
 		close(l.stop)
 		l.wg.Wait()
 		_ = client.Close()
@@ -349,13 +349,13 @@ func (l *link) talkTo(a netip.Addr) {
 }
 
 // nft runs the tool in the holder's namespace.
-func nft(t testing.TB, args ...string) string {
-	t.Helper()
+func nft(tb testing.TB, args ...string) string {
+	tb.Helper()
 	path, err := exec.LookPath("nft")
-	need(t, err == nil, "nft")
+	need(tb, err == nil, "nft")
 	out, err := exec.Command(path, args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("nft %v: %v: %s", args, err, out)
+		tb.Fatalf("nft %v: %v: %s", args, err, out)
 	}
 	return string(out)
 }

@@ -50,11 +50,11 @@ func (s *socket) flush() error {
 	if err := s.raw.SetReadDeadline(time.Now().Add(answerLimit)); err != nil {
 		return err
 	}
-	return hint(s.Conn.Flush())
+	return hint(s.Flush())
 }
 
 func (s *socket) close() {
-	_ = s.Conn.CloseLasting() // nothing is pending and nothing can be done about it
+	_ = s.CloseLasting() // nothing is pending and nothing can be done about it
 }
 
 // members returns the guarded addresses of a pair, in order. The error is

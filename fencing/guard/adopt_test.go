@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -199,7 +200,7 @@ func TestAStartThatIsNotCommittedHasNoEffect(t *testing.T) {
 		pid = p
 		return context.Canceled
 	})
-	if err != context.Canceled {
+	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	eventually(t, "the shell ends", func() bool { return !alive(pid) })
@@ -239,7 +240,7 @@ func FuzzParseStat(f *testing.F) {
 	f.Add("1 (sh) S 0 1 1 0 -1 4194560 1 1 1 1 1 1 1 1 20 0 1 0 77 1 1")
 	f.Add("12 (a) b) Z 0 1 2 0 -1 4194560 1 1 1 1 1 1 1 1 20 0 1 0 78 1 1")
 	f.Add("12 (a")
-	f.Fuzz(func(t *testing.T, s string) { _, _ = parseStat(s) })
+	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseStat(s) })
 }
 
 func TestParseStat(t *testing.T) {

@@ -28,9 +28,9 @@ func (s State) String() string {
 		return "running"
 	case Stopped:
 		return "stopped"
-	default:
-		return "unknown"
+	case Unknown:
 	}
+	return "unknown"
 }
 
 // Command is a command line without a shell: the program, then its arguments.

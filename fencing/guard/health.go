@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -85,13 +86,12 @@ func (s *Set) Watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	found := make(chan error, len(s.guards))
+	var wg sync.WaitGroup
 	for _, g := range s.guards {
-		go func() { found <- g.Watch(ctx) }()
+		wg.Go(func() { found <- g.Watch(ctx) })
 	}
 	first := <-found
 	cancel()
-	for range s.guards[1:] {
-		_ = <-found // it was told to end
-	}
+	wg.Wait()
 	return first
 }

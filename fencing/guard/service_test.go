@@ -32,8 +32,8 @@ type place struct {
 	cgroups bool // as where this process may make control groups
 }
 
-func newPlace(t testing.TB) *place {
-	return &place{t: t, dir: t.TempDir(), said: &lines{}}
+func newPlace(tb testing.TB) *place {
+	return &place{t: tb, dir: tb.TempDir(), said: &lines{}}
 }
 
 func (p *place) path(name string) string { return filepath.Join(p.dir, name) }
@@ -95,13 +95,13 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("not in time: %s", what)
+			tb.Fatalf("not in time: %s", what)
 		}
 	}
 }
@@ -112,25 +112,25 @@ func alive(pid int) bool {
 	return err == nil && !p.dead
 }
 
-func check(t testing.TB, err error) {
-	t.Helper()
+func check(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func wantState(t testing.TB, g *Guard, want State) {
-	t.Helper()
-	got, err := g.Running(t.Context())
+func wantState(tb testing.TB, g *Guard, want State) {
+	tb.Helper()
+	got, err := g.Running(tb.Context())
 	if got != want || (err != nil) != (want == Unknown) {
-		t.Fatalf("state is %v (%v), want %v", got, err, want)
+		tb.Fatalf("state is %v (%v), want %v", got, err, want)
 	}
 }
 
-func wantError(t testing.TB, err error, text string) {
-	t.Helper()
+func wantError(tb testing.TB, err error, text string) {
+	tb.Helper()
 	if err == nil || !strings.Contains(err.Error(), text) {
-		t.Fatalf("error is %v, want one that says %q", err, text)
+		tb.Fatalf("error is %v, want one that says %q", err, text)
 	}
 }
 

@@ -38,7 +38,7 @@ func (s *systemd) call(what, unit string, do func()) {
 	do()
 }
 
-func (s *systemd) StartUnitContext(_ context.Context, unit, mode string, result chan<- string) (int, error) {
+func (s *systemd) StartUnitContext(_ context.Context, unit, _ string, result chan<- string) (int, error) {
 	s.call("start", unit, func() {
 		s.active = "activating"
 		if s.result == "done" {
@@ -51,7 +51,7 @@ func (s *systemd) StartUnitContext(_ context.Context, unit, mode string, result 
 	return 1, nil
 }
 
-func (s *systemd) StopUnitContext(_ context.Context, unit, mode string, _ chan<- string) (int, error) {
+func (s *systemd) StopUnitContext(_ context.Context, unit, _ string, _ chan<- string) (int, error) {
 	s.call("stop", unit, func() {
 		if s.deaf {
 			s.active = "deactivating"
