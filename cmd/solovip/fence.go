@@ -122,6 +122,9 @@ func fenceHistoryCommand() *cli.Command {
 				return c.IsSet("claim") && r.Claim != c.String("claim") || r.Time.Before(since)
 			})
 			if !c.Bool("json") {
+				for i := range records {
+					records[i].Time = records[i].Time.Local()
+				}
 				width, _ := terminalWidth(c.App.Writer)
 				_, err := io.WriteString(c.App.Writer, text.History(records, width))
 				return err

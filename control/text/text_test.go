@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -33,8 +34,31 @@ func TestGolden(t *testing.T) {
 			snap := load(t, file)
 			golden(t, name+".status", Status(snap, night, 80))
 			golden(t, name+".fence", Fence(snap, 80))
+			for _, c := range snap.Claims {
+				if len(c.Evidence) > 0 {
+					golden(t, name+".why", Why(snap, c, 80))
+				}
+			}
 		})
 	}
+}
+
+func TestHistory(t *testing.T) {
+	at := night.UTC()
+	records := []fencing.Record{
+		{
+			ID: "17-1", Time: at, Node: "lb01", Mode: "lease", Claim: "VI_1", Cause: fencing.Permission, Why: "the permission has ended", Token: 17,
+			Evidence: []fencing.Evidence{{Source: "witness", AgeMS: 2810, Says: "silent: connection refused"}, {Source: "mesh", Who: "lb02", Path: "via w1", AgeMS: -1, Says: "not heard by any path"}},
+			Actions:  []fencing.Step{{What: "gate shut"}, {What: "addresses off", AtMS: 1}, {What: "guarded services stopped", AtMS: 1052, Tries: 2}},
+			Result:   fencing.Done, DoneMS: 1052, To: "lb02", Cleared: &fencing.Clearing{AtMS: 30000, By: "rule", Why: "the cause is gone and clear_after is over"},
+		},
+		{
+			ID: "17-2", Time: at.Add(time.Hour), Node: "lb01", Mode: "lease", Claim: "mail", Cause: fencing.Guard, Why: "a guarded service cannot be shown to be stopped", Token: 4,
+			Actions: []fencing.Step{{What: "guarded services stopped", AtMS: 50, Error: "pid 17 is in state D"}}, Result: fencing.Failed,
+		},
+	}
+	golden(t, "testdata/history.text", History(records, 80))
+	golden(t, "testdata/history-empty.text", History(nil, 80))
 }
 
 // load reads a snapshot and refuses a field that the read model does not have.

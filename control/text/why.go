@@ -67,7 +67,7 @@ func History(records []fencing.Record, width int) string {
 		if i > 0 {
 			p.gap()
 		}
-		p.line("", r.Time.Local().Format(time.DateTime+".000")+"  "+r.Claim+"  "+string(r.Cause)+": "+r.Why)
+		p.line("", r.Time.Format(time.DateTime+".000")+"  "+r.Claim+"  "+string(r.Cause)+": "+r.Why)
 		p.line("  fencing   ", fmt.Sprintf("%s, node %s, mode %s, token %d", r.ID, r.Node, r.Mode, r.Token))
 		for _, a := range r.Actions {
 			p.line("  "+stepAt(a)+"  ", stepText(a))

@@ -41,6 +41,10 @@ func TestCheckers(t *testing.T) {
 		{"two guards", func(c *sim.Checker) { c.See(0, claim, guards(false)) }, sim.OneGuard},
 		{"two guards, one that nobody can stop", func(c *sim.Checker) { c.See(0, claim, guards(true)) }, 0},
 
+		{"fenced, and has nothing", func(c *sim.Checker) { c.See(0, claim, []sim.Sighting{{Host: "n1", Fenced: true}}) }, 0},
+		{"fenced, and answers", func(c *sim.Checker) { c.See(0, claim, []sim.Sighting{{Host: "n1", Fenced: true, Answers: true}}) }, sim.LetsGo},
+		{"fenced, and its guard runs", func(c *sim.Checker) { c.See(0, claim, []sim.Sighting{{Host: "n1", Fenced: true, Guard: true}}) }, sim.LetsGo},
+
 		{"tokens grow", func(c *sim.Checker) { c.Took(0, claim, "n1", 1, 0); c.Took(1, claim, "n2", 2, 1) }, 0},
 		{"a token given twice", func(c *sim.Checker) { c.Took(0, claim, "n1", 1, 0); c.Took(1, claim, "n2", 1, 0) }, sim.TokensGrow},
 		{"a token goes back", func(c *sim.Checker) { c.Took(0, claim, "n1", 5, 0); c.Took(1, claim, "n1", 4, 0) }, sim.TokensGrow},
