@@ -45,6 +45,7 @@ type daemon struct {
 
 	takes   []take        // sent to the witness, and not known to be settled
 	smooth  time.Duration // until then a healthy network delays no other swap
+	stored  time.Time     // when the last thing that is being stored will be
 	version int64         // of its own record there, as it last saw it
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/solovip/solovip/fencing"
 	"github.com/solovip/solovip/node"
 )
 
@@ -300,7 +301,7 @@ func (w *World) faultOperator(h *Host) {
 }
 
 // clearFences is the operator's word that the host may hold again, repeated until it is
-// heard: not by a daemon that is away, or that still lets go of what was fenced.
+// heard and on the disk: not by a daemon that is away, or that still lets go of what was fenced.
 func (h *Host) clearFences() {
 	if !h.outlawed {
 		return
@@ -308,7 +309,8 @@ func (h *Host) clearFences() {
 	if d := h.daemon; d != nil && d.runs() {
 		h.world.words++
 		d.step(node.ClearFence{ID: h.world.words})
-		h.outlawed = slices.ContainsFunc(d.node.Snapshot(h.boot()).Claims, func(c node.ClaimSnapshot) bool { return c.Fenced != nil })
+		h.outlawed = slices.ContainsFunc(h.disk.fenced, func(r fencing.Record) bool { return r.Cause == fencing.Operator }) ||
+			slices.ContainsFunc(d.node.Snapshot(h.boot()).Claims, func(c node.ClaimSnapshot) bool { return c.Fenced != nil })
 	}
 	h.world.After(time.Second, h.clearFences)
 }

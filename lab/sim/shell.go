@@ -78,6 +78,9 @@ func (d *daemon) persist(a node.Action) {
 	if h.trouble.slowStore > 0 {
 		wait = h.world.upTo(h.trouble.slowStore)
 	}
+	// What is stored later is on the disk later.
+	wait = max(wait, d.stored.Sub(h.boot()))
+	d.stored = h.boot().Add(wait)
 	var err error
 	if h.trouble.storeFails {
 		err = errStore
