@@ -40,7 +40,7 @@ func (n *Node) ask(now time.Time, c *claim, token arbiter.Token) {
 	r := arbiter.Request{ID: n.newRequest(), Kind: arbiter.RequestPromise, Claim: c.cfg.Name, Priority: c.priority(), Token: token}
 	c.ballot.Open(now, r.ID)
 	for _, name := range c.ballot.Voters() {
-		if n.leftForGood(n.peers[name]) {
+		if n.leftForGood(now, n.peers[name]) {
 			c.ballot.Grant(name)
 			continue
 		}

@@ -9,8 +9,13 @@ import "time"
 //   - has answered this node, and so has heard of its return, or
 //   - renews at the witness again: then it lives by its lease;
 //
-// and before what it may still hold by the old promise has run out: a Wait later.
-// What the others count on ends with the first answer that they have from the witness.
+// and before what it may still hold by the old promise has run out. The others count on that
+// promise for a Wait after the first answer that they have from the witness, and a holding that they
+// got by it ends within another Wait.
+
+// quietWaits is how many Waits a node that is back takes nothing for: two, and one for clocks
+// that differ.
+const quietWaits = 3
 
 // leaving is how far the promise for good is.
 type leaving uint8
@@ -45,13 +50,26 @@ func (n *Node) leftStored(err error) {
 	}
 }
 
-// leftForGood reports whether the peer's promise for good counts.
-func (n *Node) leftForGood(p *peer) bool {
+// noteAnswers notes when the witness answered for the first time since a peer left.
+func (n *Node) noteAnswers() {
+	if n.lease == nil {
+		return
+	}
+	at, _ := n.lease.Answered()
+	for _, name := range n.cfg.Peers {
+		if p := n.peers[name]; !p.left.IsZero() && p.heardOf.IsZero() && !at.Before(p.left) {
+			p.heardOf = at
+		}
+	}
+}
+
+// leftForGood reports whether the peer's promise for good counts: until the witness answers, and for
+// the Wait that getting a lease may take then.
+func (n *Node) leftForGood(now time.Time, p *peer) bool {
 	if p.left.IsZero() || n.lease == nil {
 		return false
 	}
-	at, _ := n.lease.Answered()
-	return at.Before(p.left)
+	return p.heardOf.IsZero() || now.Before(p.heardOf.Add(n.cfg.Timing.Wait))
 }
 
 // owing returns the first peer that may still count on this node's absence; empty: none.
@@ -69,6 +87,7 @@ func (n *Node) owing() string {
 
 // settleReturn asks the peers that may count on this node's absence, until none does.
 func (n *Node) settleReturn(now time.Time) {
+	n.noteAnswers()
 	if !n.cfg.Left || n.started.IsZero() {
 		return
 	}
@@ -79,7 +98,7 @@ func (n *Node) settleReturn(now time.Time) {
 	}
 	if n.owing() == "" {
 		n.cfg.Left = false
-		n.quiet = now.Add(n.cfg.Timing.Wait)
+		n.quiet = now.Add(quietWaits * n.cfg.Timing.Wait)
 		n.emit(StoreLeft{Left: false})
 		return
 	}

@@ -21,6 +21,7 @@ type peer struct {
 	path    arbiter.Path
 	direct  time.Time // when it was last heard without a relay
 	left    time.Time // it left while the witness was silent: then; zero: it did not, or is back
+	heardOf time.Time // left: when the witness answered for the first time since
 	owed    bool      // this node left so, and the peer may not know yet that it is back
 	shot    fencing.Shot
 	record  fencing.Record // of the shot
@@ -66,7 +67,7 @@ func (n *Node) hear(now time.Time, ev PeerReport) {
 	for _, cr := range ev.Report.Claims {
 		n.learn(cr.Claim, cr.Token)
 	}
-	p.left = time.Time{}
+	p.left, p.heardOf = time.Time{}, time.Time{}
 	if ev.Report.Leaving && ev.Report.Left {
 		p.left = now
 	}
