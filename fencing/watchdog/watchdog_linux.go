@@ -87,10 +87,15 @@ func (d *Device) SetTimeout(timeout time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("ask the watchdog %s how long it counts: %w", d.path, err)
 	}
 	d.timeout = time.Duration(seconds) * time.Second
-	if err := unix.IoctlWatchdogKeepalive(fd); err != nil {
-		return 0, fmt.Errorf("pet the watchdog %s: %w", d.path, err)
+	return d.timeout, d.count()
+}
+
+// count makes the device count anew. Every device understands a write; not all, the ioctl.
+func (d *Device) count() error {
+	if _, err := d.file.Write([]byte{0}); err != nil {
+		return fmt.Errorf("pet the watchdog: %w", err)
 	}
-	return d.timeout, nil
+	return nil
 }
 
 // Timeout returns how long the device counts, since SetTimeout has asked it.
@@ -116,10 +121,7 @@ func (d *Device) Pet(by time.Time) error {
 	if !by.IsZero() && boottime.Now().Add(d.timeout).After(by) {
 		return ErrLate
 	}
-	if err := unix.IoctlWatchdogKeepalive(int(d.file.Fd())); err != nil {
-		return fmt.Errorf("pet the watchdog %s: %w", d.path, err)
-	}
-	return nil
+	return d.count()
 }
 
 // Disarm stops the device, if it can be stopped, and closes it.

@@ -28,6 +28,11 @@ func (d *daemon) openWatchdog(a node.OpenWatchdog) node.Event {
 		}
 	}
 	timeout, err := d.dog.SetTimeout(a.Timeout)
+	if err != nil {
+		// One that is not understood is better stopped than left to reset the machine.
+		err = errors.Join(err, d.dog.Disarm())
+		d.dog.Device, timeout = nil, 0
+	}
 	return node.WatchdogDone{Timeout: timeout, Err: err}
 }
 
