@@ -349,13 +349,16 @@ func (n *Node) keepPermission(now time.Time, c *claim) {
 		}
 		return
 	}
-	if token, _, _ := n.lease.Permission(c.cfg.Name); !n.leased(now, c) {
+	token, until, _ := n.lease.Permission(c.cfg.Name)
+	if !n.leased(now, c) {
 		n.lease.Take(c.cfg.Name, c.token-1)
 	} else if token > max(c.token, c.storing) {
 		c.storing = token
 		n.emit(StoreToken{Claim: c.cfg.Name, Token: token})
 	}
-	if n.witnessSilent(now) || !n.leased(now, c) {
+	// Also while the witness answers, but has not renewed this for some time: its store may have been
+	// replaced twice, or its answers come too late.
+	if n.witnessSilent(now) || !n.leased(now, c) || until.Sub(now) < 2*n.cfg.Timing.Renew {
 		n.openBallot(now, c)
 	}
 }
@@ -365,6 +368,7 @@ func (n *Node) keepPermission(now time.Time, c *claim) {
 func (c *claim) let(n *Node, now time.Time, why string) {
 	n.tell(Warning, c.cfg.Name, "letting go", why)
 	c.enter(Leaving, now)
+	n.spent[c.cfg.Name] = max(n.spent[c.cfg.Name], c.token)
 	c.off, c.forced, c.why = false, n.expired(now, c), why
 	n.emit(ShutGate{Claim: c.cfg.Name})
 	n.emit(RemoveAddresses{Claim: c.cfg.Name})

@@ -1,6 +1,9 @@
 package node
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A node that stops in order while the witness is silent would take its promise along,
 // and the holder would have to let go although nothing is wrong. So it leaves a promise
@@ -31,12 +34,20 @@ const (
 func (n *Node) leave(now time.Time) bool {
 	if n.leaving == notLeft {
 		n.leaving = leftPlainly
-		if n.lease != nil && len(n.cfg.Peers) > 0 && n.witnessSilent(now) {
+		if n.lease != nil && len(n.cfg.Peers) > 0 && (n.witnessSilent(now) || n.unconfirmed()) {
 			n.leaving = leftStoring
 			n.emit(StoreLeft{Left: true})
 		}
 	}
 	return n.leaving != leftStoring
+}
+
+// unconfirmed reports whether a release may not have come to the witness: then the next holder may
+// have to live by promises for longer than this node is there.
+func (n *Node) unconfirmed() bool {
+	return slices.ContainsFunc(n.inOrder(), func(c *claim) bool {
+		return n.lease.Unsettled(c.cfg.Name) || n.lease.Releasing(c.cfg.Name)
+	})
 }
 
 // leftStored takes in whether the promise for good is durable, if the node is leaving.

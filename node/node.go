@@ -28,6 +28,7 @@ type Node struct {
 	quiet       time.Time   // until then nothing is taken: a peer may still count on our absence
 
 	claims   map[string]*claim
+	spent    map[string]arbiter.Token // by claim: the highest token of a holding of this node that is over
 	learned  map[string]arbiter.Token // the highest token heard of, of claims that are not configured
 	pending  []ClaimConfig            // to replace claims that are still letting go
 	lease    *witness.Lease
@@ -58,6 +59,7 @@ func New(cfg Config) (*Node, error) {
 		cfg:       cfg,
 		claims:    map[string]*claim{},
 		learned:   map[string]arbiter.Token{},
+		spent:     map[string]arbiter.Token{},
 		peers:     map[string]*peer{},
 		fencings:  map[string]*fenced{},
 		links:     map[string]bool{},

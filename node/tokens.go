@@ -26,6 +26,9 @@ func (n *Node) learnTokens(o witness.Observation) {
 
 // outdated reports whether a token as high as that of the holding to come has been heard of.
 func (n *Node) outdated(now time.Time, c *claim) bool {
+	if c.token <= n.spent[c.cfg.Name] {
+		return true // a take that was under way then has been granted since
+	}
 	if n.lease != nil && n.leased(now, c) {
 		return c.token < c.highest() // what the witness says is among what was heard of
 	}

@@ -63,7 +63,8 @@ func (h *Host) countVoters(claim int) {
 	w, s := h.world, &h.security[claim]
 	var now uint8
 	for i, o := range w.Hosts {
-		if o != h && o.well(claim) && w.reaches(h.number, i, Mesh) {
+		// One that lets go gives no promise before its guard has stopped.
+		if o != h && o.well(claim) && !o.guards[claim].runs && w.reaches(h.number, i, Mesh) {
 			now |= 1 << i
 		}
 	}
