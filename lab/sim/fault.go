@@ -265,6 +265,7 @@ func (w *World) faultGuard(h *Host) {
 		h.trouble.guardFails = true
 	case 2:
 		h.trouble.guardDied = true
+		w.look() // the claim may be given up for it at once
 		h.guardDies(w.Rand.IntN(len(h.guards)))
 	}
 	w.note("%s: trouble %+v", h.Name, h.trouble)
