@@ -48,6 +48,8 @@ type Lease struct {
 	revision  int64
 	since     time.Time // of the first complete observation since it was last silent for long
 	stores    int       // how often the witness was replaced by another store
+	term      uint64    // etcd's, as it last answered
+	starts    int       // how often that has changed
 	nodes     map[string]seenNode
 	claims    map[string]seenClaim
 
@@ -94,6 +96,7 @@ type flight struct {
 	ownIf    int64 // the own record's version that the Swap compares
 	revision int64 // known when it left: an answer below is another store's
 	stores   int   // replaced when it left: what it was built on
+	starts   int   // and how often it had been started anew
 	takes    map[string]arbiter.Token
 	releases []string
 	renews   bool
@@ -221,7 +224,7 @@ func (l *Lease) Poll(now time.Time) (Operation, bool) {
 		l.since = time.Time{}
 	}
 	l.nextID++
-	f := flight{id: l.nextID, sent: now, revision: l.revision, stores: l.stores}
+	f := flight{id: l.nextID, sent: now, revision: l.revision, stores: l.stores, starts: l.starts}
 	var s Swap
 	if !l.since.IsZero() && l.stranger == 0 {
 		s = l.build(now, &f)
@@ -370,7 +373,9 @@ func (l *Lease) Done(now time.Time, id uint64, out Outcome, err error, refused b
 		l.clashes = 0
 		l.until = later(l.until, f.sent.Add(l.cfg.Timing.Hold))
 		for claim, token := range f.takes {
-			l.granted(claim, token)
+			if l.starts == f.starts { // else it was built on what may have been lost
+				l.granted(claim, token)
+			}
 		}
 		for _, claim := range f.releases {
 			if w, ok := l.wishes[claim]; ok && !w.take {

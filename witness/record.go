@@ -41,8 +41,11 @@ type Versioned[R any] struct {
 type Observation struct {
 	ClusterID uint64 // of the etcd cluster: another one is another witness
 	Revision  int64  // of the store when it answered
-	Nodes     map[string]Versioned[NodeRecord]
-	Claims    map[string]Versioned[ClaimRecord]
+	// Term is etcd's raft term: it is another one after each start of the witness, and after
+	// each change of the leader. 0: this observation does not tell.
+	Term   uint64
+	Nodes  map[string]Versioned[NodeRecord]
+	Claims map[string]Versioned[ClaimRecord]
 	// Complete says that what is not listed does not exist.
 	Complete bool
 }

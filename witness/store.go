@@ -59,6 +59,20 @@ func (l *Lease) replace(now time.Time, why string) {
 	l.next = now
 }
 
+// noteTerm notes that the witness was started anew, or has another leader. It may have been put
+// back to a state that lacks what it confirmed last, such as a renewal, and nothing in its
+// records need show that: nothing is free there before it has been watched for a Wait.
+func (l *Lease) noteTerm(now time.Time, term uint64) {
+	if term == 0 {
+		return
+	}
+	if l.term != 0 && term != l.term && !l.since.IsZero() && l.since != now {
+		l.since, l.replaced, l.why = now, now, "it was started anew, or has another leader"
+		l.starts++
+	}
+	l.term = term
+}
+
 // wentBack says whether the observation is of a store that was emptied or put back to an
 // older state, whatever has been written to it since: it shows a record as it was before a
 // state that is known, at a revision that has to have that state, or a newer one in which

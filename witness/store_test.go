@@ -18,7 +18,7 @@ type store struct {
 
 func newStore(id uint64) *store {
 	return &store{Observation: witness.Observation{
-		ClusterID: id, Revision: 1,
+		ClusterID: id, Revision: 1, Term: 2,
 		Nodes: map[string]witness.Versioned[witness.NodeRecord]{}, Claims: map[string]witness.Versioned[witness.ClaimRecord]{},
 	}}
 }
@@ -67,7 +67,7 @@ func (s *store) observe() witness.Observation { return s.since(0) }
 // since returns what changed after a revision, as a watch does; 0: all that there is.
 func (s *store) since(revision int64) witness.Observation {
 	o := witness.Observation{
-		ClusterID: s.ClusterID, Revision: s.Revision, Complete: revision == 0,
+		ClusterID: s.ClusterID, Revision: s.Revision, Term: s.Term, Complete: revision == 0,
 		Nodes: map[string]witness.Versioned[witness.NodeRecord]{}, Claims: map[string]witness.Versioned[witness.ClaimRecord]{},
 	}
 	for name, v := range s.Nodes {

@@ -278,6 +278,29 @@ func TestReplacedStoreNamesOneThatHoldsNothing(t *testing.T) {
 	b.holds("n2", "web")
 }
 
+// TestRestartedStoreIsWatchedAnew: the witness is put back to a state that lacks n1's last
+// renewal, which n2 had not seen. To n2 nothing in the records shows that; it does show that
+// the witness was started anew, so a take that was under way counts for nothing, and nothing
+// is free before n1's permission has ended.
+func TestRestartedStoreIsWatchedAnew(t *testing.T) {
+	b := newBench(t, "n1", "n2")
+	b.take("n1", "web")
+	b.pass(b.timing.Renew, "n1", "n2")
+	backup := b.store.backup(b.store.ClusterID)
+	backup.Term++
+	for seen := b.now; b.now.Sub(seen) < b.timing.Renew; {
+		b.pass(b.timing.Renew/2, "n1") // n2 does not see this one
+	}
+	_, until, _ := b.leases["n1"].Permission("web")
+	b.leases["n2"].Take("web", 1)
+	b.now = b.now.Add(b.timing.Wait - b.timing.Renew - 1) // n1 is frozen
+	b.store = backup
+	b.pass(until.Sub(b.now)+1, "n2")
+	b.holdsNot("n2", "web")
+	b.pass(2*b.timing.Wait, "n2")
+	b.holds("n2", "web")
+}
+
 // TestUsedClaimIsNoOrphan: somebody deletes the claim's record while its holder cannot
 // let go, and then a take that was late puts it back. As long as something of the claim
 // may be on the node, that is not given to others.

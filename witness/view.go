@@ -115,6 +115,7 @@ func (l *Lease) Observe(now time.Time, o Observation) {
 		return // a fragment says nothing about what it leaves out
 	}
 	l.clusterID, l.trusted = o.ClusterID, o.ClusterID
+	l.noteTerm(now, o.Term)
 	l.revision = max(l.revision, o.Revision)
 	if l.since.IsZero() {
 		l.since = now
@@ -195,7 +196,7 @@ func (l *Lease) settle(now time.Time) {
 	}
 	own := l.nodes[l.cfg.Node].Version
 	l.doubts = slices.DeleteFunc(l.doubts, func(f flight) bool { return own > f.ownIf })
-	if l.stores > 0 && now.Before(l.since.Add(l.cfg.Timing.Wait)) {
+	if l.stores+l.starts > 0 && now.Before(l.since.Add(l.cfg.Timing.Wait)) {
 		return // what it says of this node may be old, and another's holding not known to it
 	}
 	for _, claim := range slices.Sorted(maps.Keys(l.claims)) {

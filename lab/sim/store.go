@@ -73,6 +73,7 @@ func (s *Store) put(r records) {
 // hangUp ends all connections: what is under way on them does not arrive any more.
 func (s *Store) hangUp() {
 	s.run++
+	s.view = nil
 	for _, h := range s.world.Hosts {
 		if h.daemon != nil {
 			h.daemon.breakWatch()
@@ -141,7 +142,7 @@ func (s *Store) written(r witness.ClaimRecord) {
 func (s *Store) observe() witness.Observation {
 	if s.view == nil {
 		s.view = &witness.Observation{
-			ClusterID: s.data.id, Revision: s.data.revision, Complete: true,
+			ClusterID: s.data.id, Revision: s.data.revision, Term: uint64(s.run) + 1, Complete: true,
 			Nodes: s.data.nodes, Claims: s.data.claims,
 		}
 	}

@@ -149,7 +149,7 @@ func (c *Client) outcome(resp *pb.TxnResponse) (witness.Outcome, error) {
 		return witness.Outcome{}, fmt.Errorf("witness answered without the records (%d parts): this is no etcd that solovip knows", len(resp.Responses))
 	}
 	out := witness.Outcome{Done: resp.Succeeded, Observation: witness.Observation{
-		ClusterID: resp.Header.GetClusterId(), Revision: resp.Header.GetRevision(), Complete: true,
+		ClusterID: resp.Header.GetClusterId(), Revision: resp.Header.GetRevision(), Term: resp.Header.GetRaftTerm(), Complete: true,
 	}}
 	bad := map[string]bool{}
 	for _, kv := range resp.Responses[len(resp.Responses)-1].GetResponseRange().Kvs {

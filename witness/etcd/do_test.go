@@ -67,9 +67,9 @@ func TestDo(t *testing.T) {
 			cluster = got.ClusterID
 		}
 		want := witness.Outcome{Done: s.done, Observation: witness.Observation{
-			ClusterID: cluster, Revision: s.revision, Nodes: s.nodes, Claims: s.claims, Complete: true,
+			ClusterID: cluster, Revision: s.revision, Term: got.Term, Nodes: s.nodes, Claims: s.claims, Complete: true,
 		}}
-		if diff := cmp.Diff(want, got); diff != "" || got.ClusterID == 0 {
+		if diff := cmp.Diff(want, got); diff != "" || got.ClusterID == 0 || got.Term == 0 {
 			t.Fatalf("%s (-want +got):\n%s", s.name, diff)
 		}
 	}
