@@ -187,6 +187,7 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 			a.Yes = a.Why == ""
 		case arbiter.RequestReleased:
 			a.Yes = true
+			n.learn(r.Claim, r.Token)
 			n.offeredTo(now, c, r)
 		default:
 			a.Why = fmt.Sprintf("request kind %d is not known to this version", r.Kind)

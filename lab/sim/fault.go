@@ -316,6 +316,17 @@ func (h *Host) clearFences() {
 	h.world.After(time.Second, h.clearFences)
 }
 
+// banned reports whether the host's daemon is kept out of the claim by an operator.
+func (h *Host) banned(claim int) bool {
+	d := h.daemon
+	if d == nil || !d.runs() {
+		return false
+	}
+	return slices.ContainsFunc(d.node.Snapshot(h.boot()).Claims, func(c node.ClaimSnapshot) bool {
+		return c.Name == h.world.Shape.Claims[claim].Name && c.Fenced != nil && c.Fenced.Cause == fencing.Operator
+	})
+}
+
 func (h *Host) setStandby(on bool) {
 	d := h.daemon
 	if h.standby == on || d == nil || !d.runs() {
