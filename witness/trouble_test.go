@@ -301,6 +301,27 @@ func TestRestartedStoreIsWatchedAnew(t *testing.T) {
 	b.holds("n2", "web")
 }
 
+// TestEmptiedStoreSeenByWatching: an etcd that is emptied and started as before keeps its id, and
+// others have written there when n1 sees it first. Its claim's record is not there, and that it
+// is as old as the store's first revisions must not look like a record deleted by hand.
+func TestEmptiedStoreSeenByWatching(t *testing.T) {
+	b := newBench(t, "n1", "n2")
+	b.take("n1", "web")
+	b.pass(10*b.timing.Renew, "n1", "n2")
+	empty := newStore(b.store.ClusterID)
+	empty.Term = b.store.Term + 1
+	b.store = empty
+	for b.store.Revision < 20 {
+		b.pass(b.timing.Renew/10, "n2")
+		b.store.Revision += 5
+	}
+	b.observe("n1")
+	b.holds("n1", "web")
+	b.pass(b.timing.Renew, "n1", "n2")
+	b.holds("n1", "web")
+	b.record("web", "n1 1")
+}
+
 // TestUsedClaimIsNoOrphan: somebody deletes the claim's record while its holder cannot
 // let go, and then a take that was late puts it back. As long as something of the claim
 // may be on the node, that is not given to others.

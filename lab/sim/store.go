@@ -193,6 +193,9 @@ func (d *daemon) askWitness(op witness.Operation) {
 			d.arrives(op, reply)
 		} else {
 			d.failed(op)
+			if w.Store.run != run {
+				d.receive(traffic(Etcd), func() { reply(node.WitnessDone{ID: op.ID, Err: errLost}) })
+			}
 		}
 	})
 }
@@ -217,9 +220,10 @@ func (d *daemon) arrives(op witness.Operation, reply func(node.WitnessDone)) {
 	}
 	run := w.Store.run
 	w.After(back, func() {
-		if w.Store.run == run {
-			d.receive(traffic(Etcd), func() { reply(ev) })
+		if w.Store.run != run { // the connection was reset, and the client sees that
+			ev = node.WitnessDone{ID: op.ID, Err: errLost}
 		}
+		d.receive(traffic(Etcd), func() { reply(ev) })
 	})
 	if w.chance(64) { // once more, and late
 		w.After(back+w.upTo(longDelay), func() { d.receive(traffic(Etcd), func() { d.step(ev) }) })
