@@ -138,6 +138,10 @@ func TestRestartKeepsVersions(t *testing.T) {
 		t.Errorf("answered %v after the witness came back, want at most %v", took, recovery)
 	}
 	after := do(t, c, witness.Swap{})
+	if after.Term <= before.Term {
+		t.Errorf("term %d before the restart, %d after: nobody could tell that it was started anew", before.Term, after.Term)
+	}
+	after.Term = before.Term
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("after a restart (-before +after):\n%s", diff)
 	}
