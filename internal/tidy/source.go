@@ -23,7 +23,7 @@ const (
 // largePackages may have more, each for its reason. A package that no longer needs its
 // line here should lose it.
 var largePackages = map[string]int{ //nolint:gochecknoglobals // a table
-	"node":    4700, // one machine composed of all others; snapshots, ballots and fencings may leave it
+	"node":        4700, // one machine composed of all others; snapshots, ballots and fencings may leave it
 	"node/daemon": 3500, // the shell around all adapters; each is a file of its own
 	"config":      5000, // every block of keepalived and ours: the readers share one loader and its findings
 	"lab/sim":     4400, // a model of hosts, kernels, a network and a witness, with its checkers and the planted bugs that prove them
