@@ -94,11 +94,13 @@ type claim struct {
 
 // answer is what a peer last said when it was asked whether it holds the claim.
 type answer struct {
-	yes    bool
-	guards bool
-	asked  time.Time
-	at     time.Time
-	path   arbiter.Path
+	yes      bool
+	guards   bool
+	takes    bool // it is about to take the claim, with this priority
+	priority uint8
+	asked    time.Time
+	at       time.Time
+	path     arbiter.Path
 }
 
 // reply is an answer that waits for a token to be durable.
@@ -157,9 +159,7 @@ func (n *Node) settle(now time.Time, c *claim) {
 	case Idle:
 		n.settleIdle(now, c)
 	case Storing:
-		if c.verdict.Do != arbiter.Hold {
-			n.abandon(now, c, c.verdict.Why)
-		}
+		n.settleStoring(now, c)
 	case Adding:
 		if c.verdict.Do != arbiter.Hold {
 			c.let(n, now, c.verdict.Why)

@@ -88,6 +88,9 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		}
 	case Storing, Adding:
 		d.add(c.verdict.Until)
+		if again := c.asked.Add(askEvery); c.phase == Storing && now.Before(again) {
+			d.add(again)
+		}
 	case Leaving:
 		d.add(c.retry)
 		c.guardsDeadline(now, d)

@@ -81,9 +81,10 @@ func (c *claim) consult(n *Node, now time.Time) {
 	n.askHolders(now, c)
 }
 
-// askHolders asks every peer whether it holds the claim, by every path.
+// askHolders asks every peer whether it holds the claim, by every path: now and then, and at once
+// when this node has made up its mind.
 func (n *Node) askHolders(now time.Time, c *claim) {
-	if now.Sub(c.asked) < askEvery {
+	if now.Sub(c.asked) < askEvery && (c.phase != Storing || !c.asked.Before(c.since)) {
 		return
 	}
 	c.asked = now
@@ -172,6 +173,7 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		switch r.Kind {
 		case arbiter.RequestHolds:
 			a.Token, a.Yes, a.Guards = c.known, c.holds(), c.guards.state != guardsOff
+			a.Takes, a.Priority = c.phase == Storing, c.priority()
 		case arbiter.RequestPromise:
 			a.Token = c.highest() // not the one just bid: the asker must see others' alone
 			a.Why = n.promise(now, c, r)
@@ -260,7 +262,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 		c.ballot.Answered(a)
 	}
 	if a.ID == c.question {
-		c.answers[p.name] = answer{yes: a.Yes, guards: a.Guards, asked: c.asked, at: now, path: path}
+		c.answers[p.name] = answer{yes: a.Yes, guards: a.Guards, takes: a.Takes, priority: a.Priority, asked: c.asked, at: now, path: path}
 		n.learn(a.Claim, a.Token)
 	}
 	c.bar = max(c.bar, a.Token)

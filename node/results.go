@@ -45,16 +45,47 @@ func (n *Node) tokenStored(now time.Time, c *claim, err error) {
 		return
 	}
 	c.verdict = arbiter.Decide(n.evidence(now, c))
+	n.settleStoring(now, c)
+}
+
+// settleStoring puts the claim on once its token is durable, if nothing has come up meanwhile.
+func (n *Node) settleStoring(now time.Time, c *claim) {
 	switch {
 	case c.verdict.Do != arbiter.Hold:
 		n.abandon(now, c, c.verdict.Why)
-		return
+	case c.stored < c.token:
 	case n.permits() && n.outdated(now, c):
 		n.abandon(now, c, fmt.Sprintf("token %d has been used meanwhile", c.token))
-		return
+	case n.cfg.Mode == arbiter.ModeVeto && !n.alone(now, c):
+	default:
+		c.known = max(c.known, c.token)
+		n.add(now, c)
 	}
-	c.known = max(c.known, c.token)
-	n.add(now, c)
+}
+
+// alone reports whether no live peer is about to take the claim as well. That each has said
+// before that it does not hold it is not enough where nothing else is permission: two that say
+// so to each other at one instant would both take it. So they ask once more when
+// they have made up their minds, and of two that have the one of the lower rank gives way.
+func (n *Node) alone(now time.Time, c *claim) bool {
+	heard := true
+	for _, name := range n.cfg.Peers {
+		if n.peerEvidence(now, c, n.peers[name]).Alive != arbiter.Yes {
+			continue // it is not there, or there is no path: on_isolation has decided about that
+		}
+		a := c.answers[name]
+		switch {
+		case a.asked.Before(c.since):
+			heard = false
+		case a.takes && comesFirst(arbiter.Request{From: name, Priority: a.priority}, c.priority(), n.cfg.Name):
+			n.abandon(now, c, name+" is about to take it too, and comes first")
+			return false
+		}
+	}
+	if !heard {
+		n.askHolders(now, c)
+	}
+	return heard
 }
 
 func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {
