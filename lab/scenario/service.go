@@ -66,7 +66,6 @@ func onWeb(e verify.Expect) verify.Expect {
 func addressByHand() Scenario {
 	brief := stays()
 	brief.TwoAtMost = 250 * time.Millisecond // until n2's kernel has told; idle: 2 ms
-	brief.Stays = false                      // n2 may be the one that is seen meanwhile
 	return Scenario{
 		Name: "address-by-hand",
 		Text: "somebody puts the VIP on n2, which does not hold it; n2 takes it off at once",

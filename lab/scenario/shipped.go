@@ -22,12 +22,9 @@ const (
 	settle   = 100 * time.Millisecond  // plain VRRP: until one of two holders has heard of the other
 	handing  = 250 * time.Millisecond  // how long a handover may leave the VIP unanswered; idle: 30 to 50 ms
 	window   = 8 * time.Second         // how long a fault lasts: more than two master-down intervals
-	// meeting is for how long two may hold without permission that begin at one instant, until one
-	// of them hears the other: each has said before that it does not hold.
-	meeting  = 300 * time.Millisecond
-	starting = 30 * time.Second // for daemons to start and one to take the VIP
-	reacting = 10 * time.Second // for another node to take it
-	settling = 20 * time.Second // for the first node to get it back
+	starting = 30 * time.Second        // for daemons to start and one to take the VIP
+	reacting = 10 * time.Second        // for another node to take it
+	settling = 20 * time.Second        // for the first node to get it back
 )
 
 // TwoNodes returns the hosts of the usual lab: two nodes, of which n1 is preferred, a
@@ -65,10 +62,6 @@ func Shipped() []Scenario {
 	for i := range all {
 		if all[i].Hosts == nil {
 			all[i].Hosts = TwoNodes()
-		}
-		if e, ok := all[i].Expect[Veto]; ok && e.TwoAtMost == 0 {
-			e.TwoAtMost = meeting
-			all[i].Expect[Veto] = e
 		}
 		all[i].VIP = netip.MustParsePrefix("10.77.0.100/24")
 	}
