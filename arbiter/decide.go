@@ -52,6 +52,7 @@ type Peer struct {
 	Name     string
 	Alive    Tri           // by any path
 	Holds    Tri           // what it says itself, and recently
+	Takes    bool          // it has just said that it is about to take the claim. ModeVeto only
 	Path     Path          // how that came
 	Age      time.Duration // and how long ago
 	Token    Token
@@ -148,6 +149,8 @@ func decideVeto(in Input) Verdict {
 	var silent, gone []string
 	for _, p := range in.Peers {
 		switch {
+		case p.Takes && p.outranks(p.Token, in.Priority, in.Address):
+			return Verdict{Peer: p.Name, Why: p.Name + " is about to take it too, and comes first"}
 		case p.Holds == No:
 		case p.Alive == No:
 			gone = append(gone, p.Name)

@@ -77,6 +77,7 @@ func space() []column {
 		// 10.0.0.9 is the lower number, though the higher text.
 		{"address", []value{onPeer("lower", func(p *Peer) { p.Address = "10.0.0.9" }), onPeer("higher", func(p *Peer) { p.Address = "10.0.0.11" })}, 0},
 		{"alive", []value{onPeer("unknown", func(p *Peer) { p.Alive = Unknown }), onPeer("no", func(p *Peer) { p.Alive = No }), onPeer("yes", func(p *Peer) { p.Alive = Yes })}, 0},
+		{"takes", []value{onPeer("no", func(*Peer) {}), onPeer("yes", func(p *Peer) { p.Takes = true })}, ModeVeto},
 		{"isolation", []value{
 			{"hold", func(in *Input) { in.Isolation = IsolationHold }}, {"claim", func(in *Input) { in.Isolation = IsolationClaim }},
 			{"fence", func(in *Input) { in.Isolation = IsolationFence }}, {"fence, off", func(in *Input) { in.Isolation, in.Off = IsolationFence, Yes }},
@@ -264,6 +265,8 @@ func wrong(in Input, v Verdict) string {
 		return "held in veto mode although a peer holds and comes first"
 	case permission && in.Holding && holds && peer.Holds == Yes && peer.Token > in.Token:
 		return "held on although a peer holds by a higher token"
+	case in.Mode == ModeVeto && taking && peer.Takes && peer.outranks(peer.Token, in.Priority, in.Address):
+		return "taken in veto mode although a peer takes it too and comes first"
 	case in.Mode != ModeVRRP && taking && peer.Holds == Yes:
 		return "taken from a live holder"
 	case taking && in.Want == WantNone:

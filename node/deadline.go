@@ -88,7 +88,7 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		}
 	case Storing, Adding:
 		d.add(c.verdict.Until)
-		if again := c.asked.Add(askEvery); c.phase == Storing && now.Before(again) {
+		if again := c.asked.Add(takeEvery); c.phase == Storing && now.Before(again) {
 			d.add(again)
 		}
 	case Leaving:

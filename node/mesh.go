@@ -84,7 +84,11 @@ func (c *claim) consult(n *Node, now time.Time) {
 // askHolders asks every peer whether it holds the claim, by every path: now and then, and at once
 // when this node has made up its mind.
 func (n *Node) askHolders(now time.Time, c *claim) {
-	if now.Sub(c.asked) < askEvery && (c.phase != Storing || !c.asked.Before(c.since)) {
+	every := askEvery
+	if c.phase == Storing {
+		every = takeEvery
+	}
+	if now.Sub(c.asked) < every && (c.phase != Storing || !c.asked.Before(c.since)) {
 		return
 	}
 	c.asked = now

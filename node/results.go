@@ -65,27 +65,20 @@ func (n *Node) settleStoring(now time.Time, c *claim) {
 
 // alone reports whether no live peer is about to take the claim as well. That each has said
 // before that it does not hold it is not enough where nothing else is permission: two that say
-// so to each other at one instant would both take it. So they ask once more when
-// they have made up their minds, and of two that have the one of the lower rank gives way.
+// so to each other at one instant would both take it. So a node asks once more when
+// it has made up its mind, and goes on when every live peer says after that that it neither holds
+// nor takes: that cannot be said to both of two. Of two that take, the arbiter has the lower one give way.
 func (n *Node) alone(now time.Time, c *claim) bool {
-	heard := true
 	for _, name := range n.cfg.Peers {
 		if n.peerEvidence(now, c, n.peers[name]).Alive != arbiter.Yes {
 			continue // it is not there, or there is no path: on_isolation has decided about that
 		}
-		a := c.answers[name]
-		switch {
-		case a.asked.Before(c.since):
-			heard = false
-		case a.takes && comesFirst(arbiter.Request{From: name, Priority: a.priority}, c.priority(), n.cfg.Name):
-			n.abandon(now, c, name+" is about to take it too, and comes first")
+		if a := c.answers[name]; a.takes || a.asked.Before(c.since) {
+			n.askHolders(now, c)
 			return false
 		}
 	}
-	if !heard {
-		n.askHolders(now, c)
-	}
-	return heard
+	return true
 }
 
 func (n *Node) addressesDone(now time.Time, c *claim, ev AddressesDone) {

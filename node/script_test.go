@@ -358,7 +358,7 @@ func (s *scriptRun) peerCommand(p *peerSim, command string, words []string) erro
 }
 
 // peer sets what a peer says: silent; mute (answers only); alive, dead (to the mesh); leaving, left; via=NAME;
-// promises=yes|no|nothing; and of claim=NAME (VI_1): state, holds, guards, token, priority, barred.
+// promises=yes|no|nothing; takes; and of claim=NAME (VI_1): state, holds, guards, token, priority, barred.
 func (s *scriptRun) peer(p *peerSim, words []string) error {
 	name := s.w.cfg.Claims[0].Name
 	for _, word := range words {
@@ -382,6 +382,8 @@ func (s *scriptRun) peer(p *peerSim, words []string) error {
 			p.via = value
 		case "promises":
 			p.promises = value
+		case "takes":
+			p.takes = is
 		case "claim":
 			name = value
 		case "state":

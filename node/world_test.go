@@ -52,6 +52,7 @@ type peerSim struct {
 	report   arbiter.Report
 	via      string
 	promises string // how it answers when asked for one: yes, no or nothing
+	takes    bool   // it is about to take whatever it is asked for
 	priority uint8  // of its adverts; 0: none are sent
 	lease    *witness.Lease
 	leasing  bool // the lease runs
@@ -241,6 +242,7 @@ func (w *world) question(r arbiter.Request) {
 	switch r.Kind {
 	case arbiter.RequestHolds:
 		a.Yes, a.Token = cr.Holds, cr.Token
+		a.Takes, a.Priority = p.takes, cr.Priority
 	case arbiter.RequestPromise:
 		if p.promises == "nothing" {
 			return

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/lab/sim"
 )
 
 // What stories have found is told here once more, step by step. A seed would show it only as
@@ -113,4 +114,27 @@ func TestSimTakeStoppedBeforeEachEffect(t *testing.T) {
 			s.await(20*time.Second, "n1")
 		}
 	})
+}
+
+// Two nodes in veto mode whose timers run out at one instant must not both take what each has
+// said that it does not hold.
+func TestSimVetoNodesDoNotMeet(t *testing.T) {
+	for apart := time.Duration(0); apart <= 100*time.Millisecond; apart += 500 * time.Microsecond {
+		s := stage{sim.NewWorld(uint64(apart), sim.Plain(arbiter.ModeVeto, 2)), t}
+		s.Trace = true
+		s.Host("n2").Start() // the less preferred one waits 39 ms longer
+		s.Run(apart)
+		s.Host("n1").Start()
+		s.Run(3 * time.Second)
+		for len(s.Holders(0)) == 0 && s.Now < 5*time.Second {
+			s.Run(time.Millisecond)
+		}
+		for range 100 {
+			if len(s.Holders(0)) > 1 {
+				s.t.Fatalf("started %v apart both hold\n%s", apart, s.Timeline(80))
+			}
+			s.Run(time.Millisecond)
+		}
+		s.await(5*time.Second, "n1")
+	}
 }

@@ -94,6 +94,13 @@ func TestJudge(t *testing.T) {
 		{"the same for too long", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4300 * ms})
 		}), Expect{SilentAddress: 200 * ms}, "two holders for 301 ms"},
+		{"a second one for a moment is no change of holder", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{ARP, "n1", 4000 * ms, 4100 * ms})
+		}), Expect{Moves: 1, TwoAtMost: 200 * ms}, ""},
+		{"a second one that stays is", with(func(h *History) {
+			h.Spans[4].To = 4100 * ms
+			h.Spans = append(h.Spans, Span{ARP, "n1", 4000 * ms, 6000 * ms})
+		}), Expect{Moves: 1, TwoAtMost: 3 * time.Second}, "the holder changed 2 times"},
 		{"two services", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Service, "n1", 1000 * ms, 3881 * ms})
 		}), Expect{}, "two guarded services ran for 2 ms"},

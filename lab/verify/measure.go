@@ -90,15 +90,16 @@ func Measure(h History) Figures {
 }
 
 // takeovers follows who answers ARP from ready on, and lays each change of the holder
-// to the last fault, heal or order before it.
+// to the last fault, heal or order before it. Who answers for a moment while the holder goes on
+// answering is a second holder, not a new one.
 func takeovers(h History, ready time.Duration) (found []Takeover, changes int) {
-	holder := ""
+	var holding Span
 	for _, span := range h.of(ARP) {
-		if span.To < ready-lookBack {
+		if span.To < ready-lookBack || span.To <= holding.To {
 			continue
 		}
-		previous := holder
-		holder = span.Node
+		previous, holder := holding.Node, span.Node
+		holding = span
 		if previous == "" || previous == holder {
 			continue
 		}
