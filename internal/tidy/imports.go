@@ -14,6 +14,7 @@ import (
 var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// Tools of everything.
 	{"internal/boottime", ""},
+	{"internal/script", ""},
 	{"internal/tidy", ""},
 
 	// The pure core: decides.
@@ -49,7 +50,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// The shell: brings all of the above together.
 	{"node/guardian", ""},
-	{"node/daemon", "arbiter config control fencing fencing/agent fencing/gate fencing/guard fencing/ledger fencing/watchdog internal/boottime mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
+	{"node/daemon", "arbiter config control fencing fencing/agent fencing/gate fencing/guard fencing/ledger fencing/watchdog internal/boottime internal/script mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
 
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
 	{"lab/verify", ""},

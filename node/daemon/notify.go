@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/script"
 	"github.com/solovip/solovip/node"
 )
 
@@ -24,7 +25,7 @@ func (d *daemon) notify(a node.Notify) {
 	if a.Group {
 		set, kind = d.claim(a.Name).notify, "GROUP"
 	}
-	var cmds []command
+	var scripts []script.Script
 	for _, c := range []struct {
 		command config.Command
 		extra   []string
@@ -34,14 +35,14 @@ func (d *daemon) notify(a node.Notify) {
 	} {
 		if len(c.command.Args) > 0 {
 			user := cmp.Or(c.command.User, d.settings.config.Global.ScriptUser)
-			cmds = append(cmds, command{args: slices.Concat(c.command.Args, c.extra), user: user})
+			scripts = append(scripts, script.Script{Args: slices.Concat(c.command.Args, c.extra), User: user})
 		}
 	}
 	env := []string{"SOLOVIP_NAME=" + a.Name, "SOLOVIP_STATE=" + a.State, fmt.Sprintf("SOLOVIP_TOKEN=%d", a.Token)}
-	for _, c := range cmds {
-		c.env = env
+	for _, s := range scripts {
+		s.Env = env
 		run := func(ctx context.Context) {
-			if err := runCommand(ctx, c, notifyLimit); err != nil {
+			if err := s.Run(ctx, notifyLimit); err != nil {
 				d.log.Warn("notify script", "name", a.Name, "state", a.State, "err", err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/solovip/solovip/internal/script"
 	"github.com/solovip/solovip/node"
 )
 
@@ -39,7 +40,7 @@ func (d *daemon) watchScript(ctx context.Context, s trackedScript) {
 	for {
 		// The token that this node last held the claim with: what it may still write by.
 		env := []string{"SOLOVIP_CLAIM=" + s.claim, fmt.Sprintf("SOLOVIP_TOKEN=%d", d.store.tokens()[s.claim])}
-		err := runCommand(ctx, command{args: s.Command.Args, user: s.User, env: env}, s.Timeout)
+		err := script.Script{Args: s.Command.Args, User: s.User, Env: env}.Run(ctx, s.Timeout)
 		if ctx.Err() != nil {
 			return
 		}

@@ -1,4 +1,4 @@
-package daemon
+package script
 
 import (
 	"context"
@@ -13,31 +13,31 @@ import (
 	"time"
 )
 
-// command is a program to be run as keepalived runs its scripts: no shell, its own
-// process group, no input.
-type command struct {
-	args []string
-	user string   // "user[ group]" or "user:group"; empty: this process's own
-	env  []string // added to this process's own
+// Script is a program to be run, with no input and no output.
+type Script struct {
+	Args []string // Args[0] is the program
+	User string   // "user[ group]" or "user:group"; empty: this process's own
+	Env  []string // added to this process's own, as NAME=VALUE
 }
 
-// runCommand runs a command and waits for its end; after limit its whole process
-// group is killed. A nil error says that it exited with status 0.
-func runCommand(ctx context.Context, c command, limit time.Duration) error {
-	if len(c.args) == 0 {
+// Run runs the script and waits for its end; after limit its whole process group is
+// killed. A nil error says that it exited with status 0; one that exited with another
+// has an *exec.ExitError in its error.
+func (s Script) Run(ctx context.Context, limit time.Duration) error {
+	if len(s.Args) == 0 {
 		return errors.New("no command")
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	// A child that keeps our pipes open must not keep us waiting; there are none, but
 	// WaitDelay also bounds the wait after a kill.
 	cmd.WaitDelay = time.Second
-	cmd.Env = append(os.Environ(), c.env...)
-	if c.user != "" {
-		cred, err := credential(c.user)
+	cmd.Env = append(os.Environ(), s.Env...)
+	if s.User != "" {
+		cred, err := credential(s.User)
 		if err != nil {
 			return err
 		}
@@ -45,10 +45,10 @@ func runCommand(ctx context.Context, c command, limit time.Duration) error {
 	}
 	err := cmd.Run()
 	if ctx.Err() == context.DeadlineExceeded {
-		return fmt.Errorf("%s: killed after %v", c.args[0], limit)
+		return fmt.Errorf("%s: killed after %v", s.Args[0], limit)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.args[0], err)
+		return fmt.Errorf("%s: %w", s.Args[0], err)
 	}
 	return nil
 }

@@ -1,0 +1,119 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const plenty = time.Minute
+
+// shell returns a script that a shell reads.
+func shell(text string, args ...string) Script {
+	return Script{Args: append([]string{"/bin/sh", "-c", text}, args...)}
+}
+
+func TestRunTellsTheStatus(t *testing.T) {
+	if err := shell("exit 0").Run(t.Context(), plenty); err != nil {
+		t.Error(err)
+	}
+	err := shell("exit 7").Run(t.Context(), plenty)
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 7 {
+		t.Errorf("status 7 is %v", err)
+	}
+	if err := (Script{Args: []string{"/no/such/program"}}).Run(t.Context(), plenty); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no program is %v", err)
+	}
+	if err := (Script{}).Run(t.Context(), plenty); err == nil {
+		t.Error("no words are no error")
+	}
+}
+
+func TestRunAddsToTheEnvironment(t *testing.T) {
+	s := shell(`test "$ADDED" = "two words" && test "$KEPT" = yes`)
+	t.Setenv("KEPT", "yes")
+	s.Env = []string{"ADDED=two words"}
+	if err := s.Run(t.Context(), plenty); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRunKillsTheGroup: what the script has started goes with it.
+func TestRunKillsTheGroup(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := shell(`exec 3>"$1"; sleep 600 & echo started >&3; wait`, "sh", pipe)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, plenty) }()
+	all, err := os.Open(pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	if err := all.SetReadDeadline(time.Now().Add(plenty)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(all, make([]byte, len("started\n"))); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a killed script is no error")
+	}
+	// The pipe ends when nobody is left who could write to it.
+	if _, err := all.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("its child still runs: %v", err)
+	}
+}
+
+func TestRunTellsTheLimit(t *testing.T) {
+	err := shell("sleep 600").Run(t.Context(), 10*time.Millisecond)
+	if err == nil || !strings.HasSuffix(err.Error(), "killed after 10ms") {
+		t.Errorf("a script over its limit is %v", err)
+	}
+}
+
+func TestRunAsAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("not root")
+		}
+		t.Skip("not root")
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for spec, group := range map[string]string{"nobody": nobody.Gid, "nobody:daemon": "1", "nobody daemon": "1"} {
+		s := shell(`test "$(id -u):$(id -g):$(id -G)" = "$1:$2:$2"`, "sh", nobody.Uid, group)
+		s.User = spec
+		if err := s.Run(t.Context(), plenty); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	for _, spec := range []string{"nosuchuser", "nobody:nosuchgroup"} {
+		s := shell("exit 0")
+		s.User = spec
+		if err := s.Run(t.Context(), plenty); err == nil || !strings.Contains(err.Error(), "nosuch") {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	s := shell("exit 0")
+	if s.User = "root"; s.Run(t.Context(), plenty) != nil {
+		t.Error("its own user may not run it")
+	}
+	if cred, err := credential("root"); cred != nil || err != nil {
+		t.Errorf("to stay who one is takes %v, %v", cred, err)
+	}
+}
