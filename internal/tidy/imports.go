@@ -35,6 +35,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"vrrp/rawip", "vrrp/vip"},
 	{"mesh", "arbiter internal/boottime"},
 	{"lvs/ipvs", "lvs"},
+	{"checks/probe", "config lvs"},
 	{"witness/etcd", "witness"},
 	{"witness/server", ""},
 	{"fencing/gate", "internal/boottime"},
