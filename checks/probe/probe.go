@@ -42,9 +42,11 @@ type Options struct {
 // fetches the first URL: those of the others are made from checkers with one URL each. An
 // error says why there is none: a checker that is no good, or one for [NewWatcher].
 func New(c config.Checker, _ Options) (Prober, error) {
-	switch c.Check.(type) {
+	switch check := c.Check.(type) {
 	case config.TCPCheck:
 		return tcpProber{c}, nil
+	case config.HTTPCheck:
+		return newHTTP(c, check)
 	default:
 		return nil, fmt.Errorf("%s makes no attempts", c.Check.Keyword())
 	}

@@ -23,6 +23,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"witness", "arbiter"},
 	{"fencing", "arbiter"},
 	{"lvs", ""},
+	{"checks", "lvs"},
 	{"node", "arbiter fencing vrrp witness"},
 
 	// Configuration: text into settings.
@@ -36,6 +37,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"mesh", "arbiter internal/boottime"},
 	{"lvs/ipvs", "lvs"},
 	{"checks/probe", "config lvs"},
+	{"checks/runner", "checks checks/probe config internal/boottime lvs"}, // drives probes by the decisions of checks
 	{"witness/etcd", "witness"},
 	{"witness/server", ""},
 	{"fencing/gate", "internal/boottime"},
@@ -66,7 +68,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "config control control/text fencing fencing/ledger fencing/selftest lab mesh node node/daemon node/guardian witness"},
+	{"cmd/solovip", "checks/probe config control control/text fencing fencing/ledger fencing/selftest lab mesh node node/daemon node/guardian witness"},
 }
 
 // testsToo says which of our packages the tests of a package may import beyond its own
@@ -84,10 +86,10 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
 // randomness and log nothing.
-var pure = []string{"arbiter", "vrrp", "witness", "fencing", "lvs", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
+var pure = []string{"arbiter", "vrrp", "witness", "fencing", "lvs", "checks", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
 
 // pureStandard lists what pure packages may import of the standard library.
-const pureStandard = "bytes cmp encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +
+const pureStandard = "bytes cmp container/heap encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +
 	"reflect slices sort strconv strings time unicode unicode/utf8"
 
 // impureCalls lists what pure packages may not use of the packages they may import.

@@ -1,0 +1,196 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/lvs"
+)
+
+// limit is how long a test waits for what has to come: a loaded machine is slow.
+const limit = 20 * time.Second
+
+// run runs a runner until the test ends.
+func run(t *testing.T, cfg Config) *Runner {
+	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	r, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// wait takes results until one of the check is as wanted, and returns it.
+func wait(t *testing.T, r *Runner, id lvs.CheckID, up bool) lvs.Result {
+	t.Helper()
+	deadline := time.After(limit)
+	for {
+		select {
+		case results := <-r.Results():
+			for _, result := range results {
+				if result.Check == id && result.Up == up {
+					return result
+				}
+			}
+		case <-deadline:
+			t.Fatalf("check %s is not up: %v after %v", id, up, limit)
+		}
+	}
+}
+
+// server accepts connections and counts them; it can be shut and opened.
+type server struct {
+	t      *testing.T
+	l      net.Listener
+	addr   netip.AddrPort
+	opened atomic.Int64 // connections
+}
+
+func serve(t *testing.T) *server {
+	t.Helper()
+	s := &server{t: t}
+	s.open("127.0.0.1:0")
+	t.Cleanup(func() { _ = s.l.Close() })
+	return s
+}
+
+func (s *server) open(addr string) {
+	s.t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.l, s.addr = l, netip.MustParseAddrPort(l.Addr().String())
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.opened.Add(1)
+			_ = conn.Close()
+		}
+	}()
+}
+
+func tcp(target netip.AddrPort) config.Checker {
+	return config.Checker{Check: config.TCPCheck{}, Target: target, Interval: 20 * time.Millisecond, Timeout: 5 * time.Second}
+}
+
+func TestUpAndDown(t *testing.T) {
+	s := serve(t)
+	r := run(t, Config{})
+	r.Add("a", tcp(s.addr))
+	wait(t, r, "a", true)
+	_ = s.l.Close()
+	if got := wait(t, r, "a", false); !strings.Contains(got.Why, "connection refused") {
+		t.Errorf("%+v", got)
+	}
+	s.open(s.addr.String())
+	wait(t, r, "a", true)
+}
+
+// TestReload: adding, replacing and removing checks is not noticed by another.
+func TestReload(t *testing.T) {
+	kept, other := serve(t), serve(t)
+	r := run(t, Config{})
+	r.Add("kept", tcp(kept.addr))
+	wait(t, r, "kept", true)
+	for i := range 50 {
+		before := kept.opened.Load()
+		r.Add("other", tcp(other.addr))
+		if i%2 == 0 {
+			wait(t, r, "other", true)
+			r.Remove("other")
+		}
+		for deadline := time.Now().Add(limit); kept.opened.Load() == before; {
+			if time.Now().After(deadline) {
+				t.Fatal("the other check is made no more")
+			}
+			wait(t, r, "kept", true)
+		}
+	}
+	r.Remove("other")
+	wait(t, r, "kept", true) // the turn after this has taken the removal in
+	after := other.opened.Load()
+	for range 5 {
+		wait(t, r, "kept", true)
+	}
+	if got := other.opened.Load(); got > after+1 { // one may have been under way
+		t.Errorf("%d attempts of a check that was removed", got-after)
+	}
+}
+
+// TestCannotBeMade: a check that cannot be made is down and says why.
+func TestCannotBeMade(t *testing.T) {
+	r := run(t, Config{})
+	r.Add("bad", config.Checker{Check: config.HTTPCheck{URLs: []config.URL{{Path: "/", Regex: &config.Regex{Source: "("}}}}})
+	if got := wait(t, r, "bad", false); !strings.Contains(got.Why, "missing closing") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestLatestResultCounts: who is slow to take results gets one of each check.
+func TestLatestResultCounts(t *testing.T) {
+	r, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.timer.Close() }()
+	r.report(lvs.Result{Check: "b", Up: true})
+	r.report(lvs.Result{Check: "a", Up: true, Adjust: lvs.Adjust{Kind: lvs.Set, Value: 3}})
+	r.report(lvs.Result{Check: "a", Up: false})
+	r.report(lvs.Result{Check: "a", Up: true})
+	want := "[{b true {0 0} } {a true {1 3} }]"
+	if got := fmt.Sprint(r.pending); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestLogAllFailures: each failure is a line, not only the change.
+func TestLogAllFailures(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	s := serve(t)
+	_ = s.l.Close()
+	r := run(t, Config{Log: slog.New(slog.NewTextHandler(file, nil))})
+	c := tcp(s.addr)
+	c.LogAllFailures = true
+	r.Add("a", c)
+	for range 4 {
+		wait(t, r, "a", false)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "connection refused"); n < 4 {
+		t.Errorf("%d lines:\n%s", n, text)
+	}
+}
