@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,27 +14,28 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 )
 
 // udpVoice asks the guarded service at the VIP by datagrams: a number goes there, the
 // number and the node's name come back.
 type udpVoice struct {
 	conn *net.UDPConn
+	vip  netip.AddrPort
 	buf  [256]byte
 }
 
-// newUDPVoice opens the client's socket; it must be called inside its namespace.
+// newUDPVoice opens the client's socket; it must be called inside its namespace. The socket is not
+// connected: what an ICMP error says is no answer, and is not told to such a one.
 func newUDPVoice(vip netip.Addr) (*udpVoice, error) {
-	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(vip, ServicePort)))
+	conn, err := net.ListenUDP("udp4", nil)
 	if err != nil {
 		return nil, fmt.Errorf("open a datagram socket on the client: %w", err)
 	}
-	return &udpVoice{conn: conn}, nil
+	return &udpVoice{conn: conn, vip: netip.AddrPortFrom(vip, ServicePort)}, nil
 }
 
 func (v *udpVoice) ask(seq uint32) {
-	_, _ = v.conn.Write(binary.BigEndian.AppendUint32(nil, seq)) // unanswered, if it fails
+	_, _ = v.conn.WriteToUDPAddrPort(binary.BigEndian.AppendUint32(nil, seq), v.vip) // unanswered, if it fails
 }
 
 func (v *udpVoice) listen(deadline time.Time) (seq uint32, node string, err error) {
@@ -43,13 +43,11 @@ func (v *udpVoice) listen(deadline time.Time) (seq uint32, node string, err erro
 		return 0, "", err
 	}
 	for {
-		n, err := v.conn.Read(v.buf[:])
+		n, from, err := v.conn.ReadFromUDPAddrPort(v.buf[:])
 		switch {
-		// What an ICMP error says, or a neighbour that could not be resolved, is no answer.
-		case errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH):
 		case err != nil:
 			return 0, "", err
-		case n > 4:
+		case n > 4 && from == v.vip:
 			return binary.BigEndian.Uint32(v.buf[:4]), string(v.buf[4:n]), nil
 		}
 	}
