@@ -1,17 +1,15 @@
 package arbiter
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write testdata/decide.golden")
+	"github.com/solovip/solovip/internal/golden"
+)
 
 const goldenFile = "testdata/decide.golden"
 
@@ -122,19 +120,7 @@ func TestDecideTable(t *testing.T) {
 	lines := tb.rowsFrom(0)
 	t.Logf("%d inputs, %d lines", tb.rows, len(lines))
 	got := tb.render(lines)
-	if *update {
-		if err := os.WriteFile(goldenFile, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(goldenFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("the truth table differs from %s; run go test ./arbiter -run TestDecideTable -update and read the diff.\ngot:\n%s", goldenFile, got)
-	}
+	golden.File(t, goldenFile, got)
 }
 
 // line is some inputs with one outcome: labels from its column on, then the outcome.
@@ -303,7 +289,7 @@ func (tb *table) render(lines []line) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Every verdict of Decide, for up to one peer (n2): %d inputs. An empty cell: the column does\n"+
 		"# not matter; a|b: either. This node has token 5, priority 100, address 10.0.0.10; now is 0s.\n"+
-		"# Written by go test ./arbiter -run TestDecideTable -update; read the diff.\n\n", tb.rows)
+		"# Written by go test ./arbiter -run TestDecideTable -rewrite; read the diff.\n\n", tb.rows)
 	for _, l := range append([]line{head}, lines...) {
 		text := ""
 		for i, cell := range l {

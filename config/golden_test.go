@@ -2,17 +2,14 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/solovip/solovip/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the .want files anew")
 
 // testOptions reads testdata as if it were the root directory, on a host where the
 // programs in /bin exist and root and daemon are the users.
@@ -56,19 +53,7 @@ func TestFindings(t *testing.T) {
 				t.Fatal(err)
 			}
 			name := strings.TrimSuffix(file, ".conf") + ".want"
-			if *update {
-				if err := os.WriteFile(name, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("findings (-want +got); -update writes them anew:\n%s", diff)
-			}
+			golden.File(t, name, got.String())
 		})
 	}
 }

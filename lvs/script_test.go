@@ -1,19 +1,16 @@
 package lvs
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testdata")
+	"github.com/solovip/solovip/internal/golden"
+)
 
 // TestScripts runs the stories in testdata/*.txt: configuration and commands, one a line,
 // then "----", then all that the balancer did. A new step after a trace needs no
@@ -25,80 +22,52 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //
 // The commands are those of world.command.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts in testdata: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := runScript(string(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got == string(data) {
-				return
-			}
-			if !*rewrite {
-				t.Errorf("%s: the trace differs; run go test ./lvs -run TestScripts -rewrite and read the diff.\ngot:\n%s", file, got)
-				return
-			}
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
+	golden.Play(t, "testdata/*.txt", func() golden.Player { return &scriptRun{} })
 }
 
-// runScript returns the script with the traces that its commands produce.
-func runScript(text string) (string, error) {
-	var out strings.Builder
-	var w *world
-	var cfg *Config // that is being read
-	inTrace := false
-	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		fields := strings.Fields(line)
-		switch {
-		case inTrace && line != "":
-			continue
-		case line == "" || line[0] == '#':
-			inTrace = false
-			out.WriteString(line + "\n")
-			continue
-		case line == "----":
-			out.WriteString("----\n" + strings.Join(append(w.trace, ""), "\n"))
-			w.trace, inTrace = nil, true
-			continue
-		}
-		out.WriteString(line + "\n")
-		if slices.Contains([]string{"server", "real", "global"}, fields[0]) {
-			if cfg == nil {
-				cfg = &Config{}
-			}
-			scripted(cfg, fields)
-			continue
-		}
-		var err error
-		switch {
-		case cfg != nil && w == nil:
-			w, err = newWorld(*cfg)
-		case cfg != nil:
-			w.send(Reconfigure{*cfg})
-		}
-		if cfg = nil; err == nil && fields[0] != "reload" {
-			err = w.command(fields)
-		}
-		if err != nil {
-			return "", fmt.Errorf("line %d: %s: %w", i+1, line, err)
-		}
-		if len(w.problems) > 0 {
-			return "", fmt.Errorf("line %d: %s: %v\n%s", i+1, line, w.problems, strings.Join(w.trace, "\n"))
-		}
+// scriptRun is a story of a balancer.
+type scriptRun struct {
+	w   *world
+	cfg *Config // that is being read
+}
+
+// Trace implements golden.Player.
+func (s *scriptRun) Trace() string {
+	if s.w == nil {
+		return ""
 	}
-	return out.String(), nil
+	text := strings.Join(append(s.w.trace, ""), "\n")
+	s.w.trace = nil
+	return text
+}
+
+// Command implements golden.Player.
+func (s *scriptRun) Command(line string) error {
+	fields := strings.Fields(line)
+	if slices.Contains([]string{"server", "real", "global"}, fields[0]) {
+		if s.cfg == nil {
+			s.cfg = &Config{}
+		}
+		scripted(s.cfg, fields)
+		return nil
+	}
+	var err error
+	switch {
+	case s.cfg != nil && s.w == nil:
+		s.w, err = newWorld(*s.cfg)
+	case s.cfg != nil:
+		s.w.send(Reconfigure{*s.cfg})
+	}
+	if s.cfg = nil; err == nil && fields[0] != "reload" {
+		err = s.w.command(fields)
+	}
+	if err != nil {
+		return err
+	}
+	if len(s.w.problems) > 0 {
+		return fmt.Errorf("%v\n%s", s.w.problems, strings.Join(s.w.trace, "\n"))
+	}
+	return nil
 }
 
 // scripted takes one line of configuration in.

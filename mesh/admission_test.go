@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/await"
 )
 
 // What comes from those who are not of this cluster is dropped, counted, and logged
@@ -54,7 +55,7 @@ func TestStrangersAreCountedAndLoggedOnce(t *testing.T) {
 			stranger := start(t, cfg)
 			publish(t, stranger, 1)
 
-			eventually(t, "eight packets of the stranger counted", func() bool { return row.count(lb01.Counts()) >= 8 })
+			await.That(t, "eight packets of the stranger counted", func() bool { return row.count(lb01.Counts()) >= 8 })
 			lb01.await(t, 0, "w1 alive beside the stranger", alive("w1", true))
 			if n := strings.Count(lb01.logged(), row.want); n != 1 {
 				t.Errorf("logged %d times with %q, want once:\n%s", n, row.want, lb01.logged())
@@ -90,7 +91,7 @@ func TestInsecureClusterKnowsPeersByAddress(t *testing.T) {
 	if _, err := conn.Write(append([]byte("\xf4\x04edge\x08"), forged...)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the forged packet counted", func() bool { return both[0].Counts().NotMember == 1 })
+	await.That(t, "the forged packet counted", func() bool { return both[0].Counts().NotMember == 1 })
 }
 
 // A connection that is opened and closed, or breaks off, is a lost packet or a probe
@@ -100,7 +101,7 @@ func TestEmptyStreamIsNotLogged(t *testing.T) {
 	lb01 := start(t, configOf(peers, port, 0))
 	var d net.Dialer
 	d.LocalAddr = &net.TCPAddr{IP: peers[1].Addr.AsSlice()}
-	eventually(t, "it listens", func() bool {
+	await.That(t, "it listens", func() bool {
 		conn, err := d.Dial("tcp", lb01.cfg.Bind.String())
 		if err == nil {
 			conn.Close()
@@ -113,7 +114,7 @@ func TestEmptyStreamIsNotLogged(t *testing.T) {
 	}
 	_, _ = conn.Write([]byte("\xf4\x04ed")) // counted below, or not
 	conn.Close()
-	eventually(t, "both are counted", func() bool { return lb01.Counts().Refused == 2 })
+	await.That(t, "both are counted", func() bool { return lb01.Counts().Refused == 2 })
 	if strings.Contains(lb01.logged(), "dropped") {
 		t.Errorf("logged:\n%s", lb01.logged())
 	}
@@ -206,7 +207,7 @@ func TestGarbageDisturbsNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the garbage counted", func() bool {
+	await.That(t, "the garbage counted", func() bool {
 		c := all[0].Counts()
 		return c.WrongKey > 100 && c.NotMember > 0 && c.OtherCluster > 100 && c.Malformed > 100
 	})

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/await"
 )
 
 // patience is how long a test waits for what must come. It is no measure: the
@@ -85,18 +86,6 @@ func (r *recorder[E]) await(t *testing.T, mark int, what string, want func(E) bo
 		case <-more:
 		case <-deadline:
 			t.Fatalf("waited %v in vain for: %s; log:\n%s", patience, what, r.logged())
-		}
-	}
-}
-
-// eventually waits for what no event tells of.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for: %s", patience, what)
 		}
 	}
 }
@@ -360,7 +349,7 @@ func TestOrderlyStopIsSeenAtOnce(t *testing.T) {
 	// Memberlist's own goroutines may take a probe or two to end; ours have ended.
 	all[1].end(t)
 	all[2].end(t)
-	eventually(t, "no goroutine of memberlist is left", func() bool {
+	await.That(t, "no goroutine of memberlist is left", func() bool {
 		buf := make([]byte, 1<<20)
 		return !bytes.Contains(buf[:runtime.Stack(buf, true)], []byte("hashicorp/memberlist."))
 	})

@@ -2,11 +2,8 @@ package node
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,16 +11,14 @@ import (
 
 	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/fencing"
+	"github.com/solovip/solovip/internal/golden"
 	"github.com/solovip/solovip/vrrp"
 	"github.com/solovip/solovip/witness"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testdata")
-
-// TestScripts runs the stories in testdata/*.txt. A story is a list of steps: commands,
-// one a line, then "----", then all that node n1 did, each line with the time in seconds
-// since the story began. What repeats unchanged within a step is shown once, and plain
-// renewals at the witness not at all. Lines that begin with # are comments.
+// TestScripts plays the stories in testdata/*.txt; see package golden. A trace has all that node n1
+// did, each line with the time in seconds since the story began. What repeats unchanged within
+// a step is shown once, and plain renewals at the witness not at all. The commands:
 //
 //	node KEY=VALUE...          a new node n1; see setting
 //	start | stop | run D       run lets time pass, with a tick at each deadline
@@ -46,70 +41,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	fence CLAIM, clear [CLAIM]              an operator's commands
 //	show                       phase, verdict and guards of each claim
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts in testdata: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := runScript(string(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got == string(data) {
-				return
-			}
-			if !*rewrite {
-				t.Errorf("%s: the trace differs; run go test ./node -run TestScripts -rewrite and read the diff.\ngot:\n%s", file, got)
-				return
-			}
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
-// runScript returns the script with the traces that its commands produce.
-func runScript(text string) (string, error) {
-	var s scriptRun
-	var out strings.Builder
-	inTrace, begun, comment := false, false, false
-	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
-			comment = true
-		case line == "----":
-			out.WriteString("----\n" + s.text.String())
-			s.text.Reset()
-			s.shown = nil
-			inTrace = true
-		case line == "":
-			if inTrace || !begun || comment {
-				out.WriteString("\n")
-			}
-			inTrace, comment = false, false
-		case inTrace: // the old trace
-		default:
-			begun = true
-			out.WriteString(line + "\n")
-			if err := s.command(line); err != nil {
-				return "", fmt.Errorf("line %d: %s: %w", i+1, line, err)
-			}
-			if s.w.problem != "" {
-				return "", fmt.Errorf("line %d: %s: %s\n%s", i+1, line, s.w.problem, s.text.String())
-			}
-		}
-	}
-	if s.text.Len() > 0 {
-		return "", errors.New("the last commands have no ----")
-	}
-	return out.String(), nil
+	golden.Play(t, "testdata/*.txt", func() golden.Player { return &scriptRun{} })
 }
 
 type scriptRun struct {
@@ -152,6 +84,25 @@ func repeats(text string) bool {
 		}
 	}
 	return false
+}
+
+// Trace implements golden.Player.
+func (s *scriptRun) Trace() string {
+	text := s.text.String()
+	s.text.Reset()
+	s.shown = nil
+	return text
+}
+
+// Command implements golden.Player.
+func (s *scriptRun) Command(line string) error {
+	if err := s.command(line); err != nil {
+		return err
+	}
+	if s.w.problem != "" {
+		return fmt.Errorf("%s\n%s", s.w.problem, s.text.String())
+	}
+	return nil
 }
 
 func (s *scriptRun) command(line string) error {

@@ -3,12 +3,12 @@ package node
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/golden"
 )
 
 // scene runs commands of the scripts and returns the node's snapshot at their end.
@@ -36,7 +36,7 @@ const (
 // TestSnapshots compares what a status shows of a holder and of a backup in each mode
 // with testdata/snapshots.golden. It is a stable contract: fields are added, never changed.
 func TestSnapshots(t *testing.T) {
-	const golden = "testdata/snapshots.golden"
+	const file = "testdata/snapshots.golden"
 	var got bytes.Buffer
 	for _, c := range []struct{ title, scene string }{
 		{"plain VRRP, master", "node\nstart\nrun 10s"},
@@ -55,19 +55,7 @@ func TestSnapshots(t *testing.T) {
 		}
 		got.WriteString("# " + c.title + "\n" + string(text) + "\n\n")
 	}
-	if *rewrite {
-		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.String() != string(want) {
-		t.Errorf("the snapshots differ from %s; run go test ./node -run TestSnapshots -rewrite and read the diff.\ngot:\n%s", golden, got.String())
-	}
+	golden.File(t, file, got.String())
 }
 
 // TestWhatIf has the words for what would happen next.

@@ -2,22 +2,18 @@ package vrrp
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/internal/golden"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testdata")
-
-// TestScripts runs the stories in testdata/*.txt. A story is a list of steps: commands,
-// one a line, then "----", then all that the machine did, each line with the time in
-// seconds since the story began. Lines that begin with # are comments.
+// TestScripts plays the stories in testdata/*.txt; see package golden. A trace has all that the
+// machine did, each line with the time in seconds since the story began. The commands:
 //
 //	machine KEY=VALUE...    a new machine; defaults are those of defaultConfig.
 //	                        grant=auto answers each Want with Grant at once
@@ -28,65 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testd
 //	run D                   lets time pass, with a tick at each deadline
 //	show                    prints the state
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts in testdata: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := runScript(string(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got == string(data) {
-				return
-			}
-			if !*rewrite {
-				t.Errorf("%s: the trace differs; run go test -run TestScripts -rewrite and read the diff.\ngot:\n%s", file, got)
-				return
-			}
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
-// runScript returns the script with the traces that its commands produce.
-func runScript(text string) (string, error) {
-	var s scriptRun
-	var out strings.Builder
-	inTrace, started := false, false
-	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
-		case line == "----":
-			out.WriteString("----\n" + s.trace.String())
-			s.trace.Reset()
-			inTrace = true
-		case line == "":
-			if inTrace || !started {
-				out.WriteString("\n")
-			}
-			inTrace = false
-		case inTrace: // the old trace
-		default:
-			started = true
-			out.WriteString(line + "\n")
-			if err := s.command(line); err != nil {
-				return "", fmt.Errorf("line %d: %s: %w", i+1, line, err)
-			}
-		}
-	}
-	if s.trace.Len() > 0 {
-		return "", errors.New("the last commands have no ----")
-	}
-	return out.String(), nil
+	golden.Play(t, "testdata/*.txt", func() golden.Player { return &scriptRun{} })
 }
 
 type scriptRun struct {
@@ -99,7 +37,15 @@ type scriptRun struct {
 // scriptStart is an arbitrary instant that is not the zero time.
 var scriptStart = time.Unix(1000, 0).UTC()
 
-func (s *scriptRun) command(line string) error {
+// Trace implements golden.Player.
+func (s *scriptRun) Trace() string {
+	text := s.trace.String()
+	s.trace.Reset()
+	return text
+}
+
+// Command implements golden.Player.
+func (s *scriptRun) Command(line string) error {
 	word, rest, _ := strings.Cut(line, " ")
 	if word == "machine" {
 		return s.machine(rest)

@@ -3,7 +3,6 @@ package text
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,14 +10,11 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/solovip/solovip/arbiter"
 	"github.com/solovip/solovip/fencing"
+	"github.com/solovip/solovip/internal/golden"
 	"github.com/solovip/solovip/node"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what is printed now to testdata")
 
 // night is the wall time of all golden files.
 var night = time.Date(2026, 8, 1, 3, 0, 0, 0, time.UTC)
@@ -32,11 +28,11 @@ func TestGolden(t *testing.T) {
 		name := strings.TrimSuffix(file, ".json")
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			snap := load(t, file)
-			golden(t, name+".status", Status(snap, night, 80))
-			golden(t, name+".fence", Fence(snap, 80))
+			golden.File(t, name+".status", Status(snap, night, 80))
+			golden.File(t, name+".fence", Fence(snap, 80))
 			for _, c := range snap.Claims {
 				if len(c.Evidence) > 0 {
-					golden(t, name+".why", Why(snap, c, 80))
+					golden.File(t, name+".why", Why(snap, c, 80))
 				}
 			}
 		})
@@ -57,8 +53,8 @@ func TestHistory(t *testing.T) {
 			Actions: []fencing.Step{{What: "guarded services stopped", AtMS: 50, Error: "pid 17 is in state D"}}, Result: fencing.Failed,
 		},
 	}
-	golden(t, "testdata/history.text", History(records, 80))
-	golden(t, "testdata/history-empty.text", History(nil, 80))
+	golden.File(t, "testdata/history.text", History(records, 80))
+	golden.File(t, "testdata/history-empty.text", History(nil, 80))
 }
 
 // load reads a snapshot and refuses a field that the read model does not have.
@@ -75,22 +71,6 @@ func load(t *testing.T, file string) node.Snapshot {
 		t.Fatalf("%s: %v", file, err)
 	}
 	return snap
-}
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got), rewrite with 'go test ./control/text -rewrite' and read the diff:\n%s", file, diff)
-	}
 }
 
 // At 3 a.m. the first line has to be the answer.

@@ -1,57 +1,26 @@
 package gate
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"net/netip"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netns"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/internal/boottime"
 )
-
-// lines collects a log.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), text)
-}
-
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			tb.Fatalf("not in time: %s", what)
-		}
-	}
-}
 
 // What somebody else does to the tables is put right without a renewal, is told once each
 // time, and what others do to their own tables is none of our business. The VIP that was
 // shut stays shut, the one that was armed keeps its deadline.
 func TestWatchRepairs(t *testing.T) {
 	l := newLink(t)
-	said := &lines{}
-	g, err := Open("solovip_test", slog.New(slog.NewTextHandler(said, nil)))
+	said := &await.Log{}
+	g, err := Open("solovip_test", said.Logger())
 	check(t, err)
 	check(t, g.Guard([]netip.Addr{vip, vip2}))
 	deadline := boottime.Now().Add(time.Minute)
@@ -81,20 +50,20 @@ func TestWatchRepairs(t *testing.T) {
 	}
 	for i, cmd := range damage {
 		nft(t, cmd...)
-		eventually(t, strings.Join(cmd, " ")+" is repaired", func() bool { return said.count(told) == i+1 })
+		await.That(t, strings.Join(cmd, " ")+" is repaired", func() bool { return strings.Count(said.String(), told) == i+1 })
 		check(t, g.Check())
 	}
 	nft(t, "add", "table", "inet", "theirs")
 	for range 20 {
 		check(t, g.Arm(deadline, []netip.Addr{vip}))
 	}
-	eventually(t, "the change of others is seen", func() bool {
+	await.That(t, "the change of others is seen", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		now, err := g.gen.now()
 		return err == nil && now == g.gen.checked+g.gen.own
 	})
-	if n := said.count(told); n != len(damage) {
+	if n := strings.Count(said.String(), told); n != len(damage) {
 		t.Errorf("told %d repairs of %d", n, len(damage))
 	}
 	l.hold(vip)

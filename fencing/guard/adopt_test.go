@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // TestMain is also the daemon that the tests below kill: it starts one guard as the
@@ -85,7 +87,7 @@ func TestAdoptStopsWhatIsLeft(t *testing.T) {
 	p := newPlace(t)
 	p.crash(sh(`sleep 1000 & echo $! > %s; echo $$ > %s; wait`, p.path("child"), p.path("pid")))
 	check(t, syscall.Kill(p.pid("pid"), syscall.SIGKILL))
-	eventually(t, "the leader is dead", func() bool { return !alive(p.pid("pid")) })
+	await.That(t, "the leader is dead", func() bool { return !alive(p.pid("pid")) })
 	check(t, os.WriteFile(p.path("guard-old.json"), []byte(`{"name":"old","start":["true"],"boot":"another"}`), 0o600))
 	guards, err := Adopt(p.dir, nil, nil)
 	check(t, err)
@@ -110,7 +112,7 @@ func stranger(t *testing.T, script string) process {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	check(t, cmd.Start())
 	pid := cmd.Process.Pid
-	eventually(t, "it has a session of its own", func() bool {
+	await.That(t, "it has a session of its own", func() bool {
 		p, err := stat(pid)
 		return err == nil && p.session == pid
 	})
@@ -203,7 +205,7 @@ func TestAStartThatIsNotCommittedHasNoEffect(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	eventually(t, "the shell ends", func() bool { return !alive(pid) })
+	await.That(t, "the shell ends", func() bool { return !alive(pid) })
 	if p.exists("effect") {
 		t.Error("it was started")
 	}
@@ -213,7 +215,7 @@ func TestOutputIsBounded(t *testing.T) {
 	p := newPlace(t)
 	g := p.guard(Config{Start: sh(`echo hello; echo world >&2; exec sleep 1000`)})
 	check(t, g.Start(t.Context(), nil))
-	eventually(t, "both lines are in the log", func() bool {
+	await.That(t, "both lines are in the log", func() bool {
 		return strings.Contains(p.said.String(), "line=hello") && strings.Contains(p.said.String(), "line=world")
 	})
 

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // hasCgroups reports whether this process may make control groups.
@@ -54,7 +56,7 @@ func TestControlGroupFollowsADaemon(t *testing.T) {
 			t.Errorf("%s: the daemon lives", end)
 		}
 		wantState(t, g, Stopped)
-		eventually(t, "the control group is removed", func() bool { _, err := os.Stat(dir); return os.IsNotExist(err) })
+		await.That(t, "the control group is removed", func() bool { _, err := os.Stat(dir); return os.IsNotExist(err) })
 		check(t, os.Remove(p.path("pid")))
 	}
 }
@@ -65,7 +67,7 @@ func killed(t *testing.T, pid int) {
 	s, err := stat(pid)
 	check(t, err)
 	signalOne(s, 9)
-	eventually(t, "it ends", func() bool { return !alive(pid) })
+	await.That(t, "it ends", func() bool { return !alive(pid) })
 }
 
 // A service that somebody else starts, as an init script that asks an init system, is
@@ -112,7 +114,7 @@ func TestPIDFile(t *testing.T) {
 				wantState(t, g, Running)
 				check(t, g.Stop(t.Context()))
 			}
-			eventually(t, "the daemon ends", func() bool { return !alive(pid) })
+			await.That(t, "the daemon ends", func() bool { return !alive(pid) })
 			wantState(t, g, Stopped)
 		})
 	}

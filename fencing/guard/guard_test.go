@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/fencing/guard"
+	"github.com/solovip/solovip/internal/await"
 )
 
 // limit is far more than any step of these tests takes; it only ends a hang.
@@ -71,7 +72,7 @@ func want(t *testing.T, g *guard.Guard, state guard.State) {
 func pidIn(t *testing.T, path string) int {
 	t.Helper()
 	var pid int
-	await(t, "a process id in "+path, func() bool {
+	await.That(t, "a process id in "+path, func() bool {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return false
@@ -88,18 +89,6 @@ func alive(pid int) bool {
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(text), ") Z ")
-}
-
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
-		if holds() {
-			return
-		}
-	}
-	t.Fatalf("%s: not within %v", what, limit)
 }
 
 func TestForegroundServiceIsStoppedInOrder(t *testing.T) {
@@ -240,7 +229,7 @@ func TestSuccessorStopsWhatItsPredecessorStarted(t *testing.T) {
 	if err := second.Kill(t.Context()); err != nil {
 		t.Fatalf("kill by the successor: %v", err)
 	}
-	await(t, "the service ends", func() bool { return !alive(pid) })
+	await.That(t, "the service ends", func() bool { return !alive(pid) })
 	// A successor with another configuration finds it too.
 	third := newGuard(t, cfg)
 	start(t, third)
@@ -254,7 +243,7 @@ func TestSuccessorStopsWhatItsPredecessorStarted(t *testing.T) {
 	if err := left[0].Kill(t.Context()); err != nil {
 		t.Fatalf("kill what was adopted: %v", err)
 	}
-	await(t, "the service ends", func() bool { return !alive(pid) })
+	await.That(t, "the service ends", func() bool { return !alive(pid) })
 }
 
 func TestExitIsTold(t *testing.T) {
@@ -327,7 +316,7 @@ server { listen unix:@DIR@/http; location / { return 200 served; } } }`, "@DIR@"
 		t.Fatalf("stop: %v", err)
 	}
 	want(t, g, guard.Stopped)
-	await(t, "nginx ends", func() bool { return !alive(pid) })
+	await.That(t, "nginx ends", func() bool { return !alive(pid) })
 }
 
 // units is a systemd that knows one unit.

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // sh is a command that runs a script.
@@ -27,13 +27,13 @@ func sh(format string, args ...any) Command {
 type place struct {
 	t    testing.TB
 	dir  string
-	said *lines
+	said *await.Log
 
 	cgroups bool // as where this process may make control groups
 }
 
 func newPlace(tb testing.TB) *place {
-	return &place{t: tb, dir: tb.TempDir(), said: &lines{}}
+	return &place{t: tb, dir: tb.TempDir(), said: &await.Log{}}
 }
 
 func (p *place) path(name string) string { return filepath.Join(p.dir, name) }
@@ -64,7 +64,7 @@ func (p *place) guard(cfg Config) *Guard {
 func (p *place) pid(name string) int {
 	p.t.Helper()
 	var pid int
-	eventually(p.t, name+" is written", func() bool {
+	await.That(p.t, name+" is written", func() bool {
 		b, _ := os.ReadFile(p.path(name))
 		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 		return pid > 0 && strings.HasSuffix(string(b), "\n")
@@ -75,35 +75,6 @@ func (p *place) pid(name string) int {
 func (p *place) exists(name string) bool {
 	_, err := os.Stat(p.path(name))
 	return err == nil
-}
-
-// lines collects a log.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			tb.Fatalf("not in time: %s", what)
-		}
-	}
 }
 
 // alive reports whether a process runs; a zombie does not.
@@ -223,7 +194,7 @@ func TestDaemonWithStopAndStatus(t *testing.T) {
 			if p.exists("guard-web.json") {
 				t.Error("the run file is there")
 			}
-			eventually(t, "the daemon ends", func() bool { return !alive(pid) }) // its stop does not wait for it
+			await.That(t, "the daemon ends", func() bool { return !alive(pid) }) // its stop does not wait for it
 		})
 	}
 }
@@ -241,7 +212,7 @@ func TestDaemonWithoutStatus(t *testing.T) {
 	}
 	check(t, g.Stop(t.Context()))
 	wantState(t, g, Stopped)
-	eventually(t, "the daemon ends", func() bool { return !alive(pid) }) // its stop does not wait for it
+	await.That(t, "the daemon ends", func() bool { return !alive(pid) }) // its stop does not wait for it
 	check(t, g.Start(t.Context(), nil))
 	pid = p.pid("pid")
 	check(t, os.Rename(p.path("pid"), p.path("lost")))
@@ -251,7 +222,7 @@ func TestDaemonWithoutStatus(t *testing.T) {
 	}
 	check(t, os.Rename(p.path("lost"), p.path("pid")))
 	check(t, g.Stop(t.Context()))
-	eventually(t, "the daemon ends", func() bool { return !alive(pid) }) // its stop does not wait for it
+	await.That(t, "the daemon ends", func() bool { return !alive(pid) }) // its stop does not wait for it
 }
 
 // A daemon that nothing could ever stop is refused, and never called stopped.
@@ -472,7 +443,7 @@ client_body_temp_path %[4]s; proxy_temp_path %[4]s; fastcgi_temp_path %[4]s; uws
 			g := p.guard(cfg)
 			check(t, g.Start(t.Context(), nil))
 			wantState(t, g, Running)
-			eventually(t, "nginx answers", func() bool { return answers(addr) })
+			await.That(t, "nginx answers", func() bool { return answers(addr) })
 			check(t, g.Kill(t.Context()))
 			wantState(t, g, Stopped)
 			if answers(addr) {

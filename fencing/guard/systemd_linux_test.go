@@ -16,6 +16,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	"golang.org/x/sys/unix"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // unitFiles are the units of the systemd that the tests boot, each with properties of its own.
@@ -112,7 +114,7 @@ func bootSystemd(t *testing.T) int {
 		}
 	})
 	root := fmt.Sprintf("/proc/%d/root", cmd.Process.Pid)
-	eventually(t, "systemd listens", func() bool { _, err := os.Stat(root + "/run/systemd/private"); return err == nil })
+	await.That(t, "systemd listens", func() bool { _, err := os.Stat(root + "/run/systemd/private"); return err == nil })
 
 	return cmd.Process.Pid
 }
@@ -163,7 +165,7 @@ func TestRealSystemd(t *testing.T) {
 		}
 		return
 	}
-	eventually(t, "systemd answers", func() bool {
+	await.That(t, "systemd answers", func() bool {
 		c, err := dial(t.Context())
 		if err != nil {
 			return false
@@ -229,7 +231,7 @@ func TestRealSystemd(t *testing.T) {
 	check(t, g.Start(t.Context(), nil))
 	before := property("restarted.service", "NRestarts")
 	crash("restarted.service")
-	eventually(t, "systemd has started it anew", func() bool { return property("restarted.service", "NRestarts") != before })
+	await.That(t, "systemd has started it anew", func() bool { return property("restarted.service", "NRestarts") != before })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*often)
 	wantError(t, g.Watch(ctx), context.DeadlineExceeded.Error())
 	cancel()

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // patience is how long a test waits for what must happen.
@@ -143,19 +145,6 @@ func lines(path string) []string {
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
 
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	look, late := time.NewTicker(5*time.Millisecond), time.After(patience)
-	defer look.Stop()
-	for !holds() {
-		select {
-		case <-look.C:
-		case <-late:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
 // line waits for line n of the diary, which must begin so.
 func (r *run) line(n int, begins string) string {
 	r.t.Helper()
@@ -169,7 +158,7 @@ func (r *run) line(n int, begins string) string {
 
 func awaitLine(t *testing.T, diary string, n int) {
 	t.Helper()
-	await(t, fmt.Sprintf("line %d of the diary", n), func() bool {
+	await.That(t, fmt.Sprintf("line %d of the diary", n), func() bool {
 		l := lines(diary)
 		return len(l) > n && l[0] != ""
 	})
@@ -296,7 +285,7 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	}
 	r := guard(t, "steady", func(c *Config) { c.Watchdog = tickEvery })
 	for _, state := range []string{"READY=1", "WATCHDOG=1"} {
-		await(t, state, func() bool { return heard(r, state) })
+		await.That(t, state, func() bool { return heard(r, state) })
 	}
 	r.signals <- syscall.SIGTERM
 	r.ends(0)
@@ -349,7 +338,7 @@ func TestTheWorkerGoesWithItsGuardian(t *testing.T) {
 	if got := lines(diary)[1]; got != "terminated" && got != "orphaned" {
 		t.Errorf("the worker heard %q of it", got)
 	}
-	await(t, "the worker's end", func() bool { return syscall.Kill(worker, 0) != nil })
+	await.That(t, "the worker's end", func() bool { return syscall.Kill(worker, 0) != nil })
 }
 
 // When all stood still nobody hangs: a machine that was suspended, or too busy.

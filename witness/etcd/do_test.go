@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 	"github.com/solovip/solovip/witness/server"
@@ -77,7 +78,7 @@ func TestDo(t *testing.T) {
 
 // Records of other clusters, and keys of a newer solovip, are none of our business.
 func TestIgnoresOthers(t *testing.T) {
-	l := &logs{}
+	l := &await.Log{}
 	u, _ := serveNew(t)
 	kv := raw(t, clientv3.Config{Endpoints: []string{u}})
 	for _, key := range []string{"/solovip/edge2/nodes/lb01", "/solovip/edg/nodes/lb01", "/solovip/edge/quorum/x", "/other"} {
@@ -85,7 +86,7 @@ func TestIgnoresOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out := do(t, client(t, etcd.Config{Endpoints: []string{u}, Logger: l.logger()}), renew("lb01", 0, 1))
+	out := do(t, client(t, etcd.Config{Endpoints: []string{u}, Logger: l.Logger()}), renew("lb01", 0, 1))
 	if !out.Done || len(out.Nodes) != 1 || len(out.Claims) != 0 || l.String() != "" {
 		t.Errorf("got %+v and log %q, want only lb01", out, l)
 	}
@@ -93,10 +94,10 @@ func TestIgnoresOthers(t *testing.T) {
 
 // A record that somebody has mangled must not stop the node from renewing its own.
 func TestMangledRecord(t *testing.T) {
-	l := &logs{}
+	l := &await.Log{}
 	u, _ := serveNew(t)
 	kv := raw(t, clientv3.Config{Endpoints: []string{u}})
-	c := client(t, etcd.Config{Endpoints: []string{u}, Logger: l.logger()})
+	c := client(t, etcd.Config{Endpoints: []string{u}, Logger: l.Logger()})
 	mangle := func(value string) {
 		if _, err := kv.Put(within(t), "/solovip/edge/nodes/lb02", value); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 )
@@ -141,7 +142,7 @@ func TestFailOverInUse(t *testing.T) {
 	// What was held back comes late, and must come to nothing.
 	before := a.count()
 	thaw()
-	waitFor(t, func() bool { return a.count() > before })
+	await.That(t, "the frozen endpoint gets more bytes", func() bool { return a.count() > before })
 	if out := do(t, c, witness.Swap{}); out.Nodes["lb01"].Record.Beat != 3 {
 		t.Errorf("record %+v, want the one written last", out.Nodes["lb01"])
 	}

@@ -1,9 +1,7 @@
 package etcd_test
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"net"
 	"net/url"
 	"sync"
@@ -13,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 	"github.com/solovip/solovip/witness/server"
@@ -27,26 +26,6 @@ const (
 	// at; a busy machine with a slow disk gets two.
 	recovery = 2 * time.Second
 )
-
-// logs is a log that tests can read while it is being written.
-type logs struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
@@ -63,7 +42,7 @@ func serve(tb testing.TB, cfg server.Config) (stop func()) {
 	tb.Helper()
 	cfg.Name, cfg.Cluster = "w1", "edge"
 	if cfg.Logger == nil {
-		cfg.Logger = (&logs{}).logger()
+		cfg.Logger = (&await.Log{}).Logger()
 	}
 	s, err := server.New(cfg)
 	if err != nil {
@@ -105,7 +84,7 @@ func client(tb testing.TB, cfg etcd.Config) *etcd.Client {
 		cfg.Timeout = patience
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = (&logs{}).logger()
+		cfg.Logger = (&await.Log{}).Logger()
 	}
 	c, err := etcd.New(cfg)
 	if err != nil {
@@ -163,19 +142,6 @@ func recovered(tb testing.TB, c *etcd.Client) time.Duration {
 		}
 		if time.Since(start) > patience {
 			tb.Fatalf("no answer any more: %v", err)
-		}
-	}
-}
-
-func waitFor(tb testing.TB, happened func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(patience); !happened(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			tb.Fatal("it did not happen")
 		}
 	}
 }

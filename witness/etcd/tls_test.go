@@ -20,6 +20,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 	"github.com/solovip/solovip/witness/server"
@@ -92,9 +93,9 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 // serveTLS runs a witness with a certificate for the given address.
 func serveTLS(t *testing.T, ca *authority, addr string, good time.Duration) string {
 	t.Helper()
-	l := &logs{}
+	l := &await.Log{}
 	u := "https://" + freeAddr(t)
-	cfg := server.Config{DataDir: t.TempDir(), ListenClient: []string{u}, CAFile: ca.file, Logger: l.logger()}
+	cfg := server.Config{DataDir: t.TempDir(), ListenClient: []string{u}, CAFile: ca.file, Logger: l.Logger()}
 	cfg.CertFile, cfg.KeyFile = ca.issue(t, "witness", addr, good)
 	serve(t, cfg)
 	if strings.Contains(l.String(), "level=WARN") {
@@ -206,7 +207,7 @@ func TestNewRefuses(t *testing.T) {
 	writeEmpty(t, empty)
 	good := etcd.Config{
 		Endpoints: []string{"https://10.0.0.13:2379"}, CAFile: ca.file, CertFile: cert, KeyFile: key,
-		Cluster: "edge", Timeout: time.Second, Logger: (&logs{}).logger(),
+		Cluster: "edge", Timeout: time.Second, Logger: (&await.Log{}).Logger(),
 	}
 	tests := []struct {
 		name   string

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // elsewhere is set in the process that runs a test in namespaces of its own.
@@ -59,11 +61,11 @@ func TestWaitsForItsAddress(t *testing.T) {
 		return
 	}
 	ip(t, "link set lo up")
-	l := &logs{}
+	l := &await.Log{}
 	cfg := config(t, l)
 	cfg.ListenClient = []string{"http://10.0.0.13:2379"}
 	r := run(t, cfg)
-	waitFor(t, func() bool { return strings.Contains(l.String(), "cannot listen yet") })
+	await.That(t, "it says that it cannot listen", func() bool { return strings.Contains(l.String(), "cannot listen yet") })
 	if !strings.Contains(l.String(), "cannot assign requested address") {
 		t.Errorf("the log must say why:\n%s", l)
 	}
@@ -87,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	cfg := config(t, &logs{})
+	cfg := config(t, &await.Log{})
 	cfg.DataDir = filepath.Join(dir, "w")
 	r := run(t, cfg)
 	r.waitReady(t)
@@ -120,7 +122,7 @@ func fill(t *testing.T, path string) {
 
 // Restarting the witness is all that an operator has to do about a full database.
 func TestRestartFreesSpace(t *testing.T) {
-	l := &logs{}
+	l := &await.Log{}
 	cfg := config(t, l)
 	cfg.QuotaBytes = 1 << 20
 	r := run(t, cfg)
@@ -152,14 +154,14 @@ func TestRestartFreesSpace(t *testing.T) {
 
 func TestStopsBeforeReady(t *testing.T) {
 	for range 5 {
-		cfg := config(t, &logs{})
+		cfg := config(t, &await.Log{})
 		run(t, cfg).halt(t)
 	}
 }
 
 // While it stops it answers nobody, so it must not wait for its clients to go.
 func TestStopsWithWatchers(t *testing.T) {
-	cfg := config(t, &logs{})
+	cfg := config(t, &await.Log{})
 	r := run(t, cfg)
 	r.waitReady(t)
 	c := dial(t, cfg.ListenClient[0])

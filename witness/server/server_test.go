@@ -11,36 +11,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
-
-// logs is a log that tests can read while it is being written.
-type logs struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 func freeURL(t *testing.T) string {
 	t.Helper()
@@ -110,9 +91,9 @@ func (r *running) halt(t *testing.T) {
 	}
 }
 
-func config(t *testing.T, l *logs) Config {
+func config(t *testing.T, l *await.Log) Config {
 	t.Helper()
-	return Config{Name: "w1", Cluster: "edge", DataDir: filepath.Join(t.TempDir(), "w"), ListenClient: []string{freeURL(t)}, Logger: l.logger()}
+	return Config{Name: "w1", Cluster: "edge", DataDir: filepath.Join(t.TempDir(), "w"), ListenClient: []string{freeURL(t)}, Logger: l.Logger()}
 }
 
 func dial(t *testing.T, url string) *clientv3.Client {
@@ -133,7 +114,7 @@ func within(t *testing.T) context.Context {
 }
 
 func TestServesAndKeeps(t *testing.T) {
-	l := &logs{}
+	l := &await.Log{}
 	cfg := config(t, l)
 	r := run(t, cfg)
 	r.waitReady(t)
@@ -165,7 +146,7 @@ func TestServesAndKeeps(t *testing.T) {
 // A witness that lost its data must not look like the one before, or a node would trust records
 // that are gone to say that nobody holds anything.
 func TestWipedIsAnother(t *testing.T) {
-	cfg := config(t, &logs{})
+	cfg := config(t, &await.Log{})
 	var ids []uint64
 	for range 2 {
 		r := run(t, cfg)
@@ -187,7 +168,7 @@ func TestWipedIsAnother(t *testing.T) {
 }
 
 func TestTwoOnOneHost(t *testing.T) {
-	a, b := run(t, config(t, &logs{})), run(t, config(t, &logs{}))
+	a, b := run(t, config(t, &await.Log{})), run(t, config(t, &await.Log{}))
 	a.waitReady(t)
 	b.waitReady(t)
 }
@@ -253,7 +234,7 @@ func TestRefusesDirectory(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			cfg := config(t, &logs{})
+			cfg := config(t, &await.Log{})
 			test.prepare(t, cfg)
 			err := run(t, cfg).end(t)
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), cfg.DataDir) {
@@ -321,14 +302,14 @@ func falsify(t *testing.T, path string) {
 }
 
 func TestWaitsForItsPort(t *testing.T) {
-	l := &logs{}
+	l := &await.Log{}
 	cfg := config(t, l)
 	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", strings.TrimPrefix(cfg.ListenClient[0], "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := run(t, cfg)
-	waitFor(t, func() bool { return strings.Contains(l.String(), "cannot listen yet") })
+	await.That(t, "it says that it cannot listen", func() bool { return strings.Contains(l.String(), "cannot listen yet") })
 	if !strings.Contains(l.String(), "address already in use") {
 		t.Errorf("the log must say why:\n%s", l)
 	}
@@ -337,7 +318,7 @@ func TestWaitsForItsPort(t *testing.T) {
 }
 
 func TestStopsWhileWaitingForItsPort(t *testing.T) {
-	l := &logs{}
+	l := &await.Log{}
 	cfg := config(t, l)
 	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", strings.TrimPrefix(cfg.ListenClient[0], "http://"))
 	if err != nil {
@@ -345,26 +326,13 @@ func TestStopsWhileWaitingForItsPort(t *testing.T) {
 	}
 	defer func() { _ = other.Close() }()
 	r := run(t, cfg)
-	waitFor(t, func() bool { return strings.Contains(l.String(), "cannot listen yet") })
+	await.That(t, "it says that it cannot listen", func() bool { return strings.Contains(l.String(), "cannot listen yet") })
 	r.halt(t)
-}
-
-func waitFor(t *testing.T, happened func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(patience); !happened(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("it did not happen")
-		}
-	}
 }
 
 // The metrics socket is for `curl --unix-socket`; the port that nodes use serves gRPC only.
 func TestMetricsSocket(t *testing.T) {
-	cfg := config(t, &logs{})
+	cfg := config(t, &await.Log{})
 	r := run(t, cfg)
 	r.waitReady(t)
 	c, err := new(net.Dialer).DialContext(within(t), "unix", filepath.Join(cfg.DataDir, httpSocket))
