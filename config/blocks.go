@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/config/syntax"
+	"github.com/solovip/solovip/internal/nearest"
 )
 
 // The defaults of our blocks.
@@ -90,7 +91,7 @@ func (l *loader) readCluster(block *syntax.Node) {
 	})
 	nodes := 0
 	for _, n := range block.Children {
-		if nearest(n.Keyword(), []string{"node"}) != "" {
+		if nearest.Word(n.Keyword(), []string{"node"}) != "" {
 			nodes++
 		}
 	}
@@ -112,7 +113,7 @@ func (l *loader) readCluster(block *syntax.Node) {
 // its absence need not be told too.
 func (l *loader) anyBad(block *syntax.Node, keywords ...string) bool {
 	return slices.ContainsFunc(block.Children, func(n *syntax.Node) bool {
-		return l.bad[n] && nearest(n.Keyword(), keywords) != ""
+		return l.bad[n] && nearest.Word(n.Keyword(), keywords) != ""
 	})
 }
 

@@ -363,24 +363,6 @@ func TestNeedsShell(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"virtual_ipaddress", "virtual_router_id", "priority", "state"}
-	tests := []struct{ word, want string }{
-		{"virtual_ipadress", "virtual_ipaddress"},
-		{"Virtual_IPaddress", "virtual_ipaddress"},
-		{"priorty", "priority"},
-		{"prioirty", "priority"},
-		{"stat", "state"},
-		{"interface", ""},
-		{"", ""},
-	}
-	for _, tt := range tests {
-		if got := nearest(tt.word, names); got != tt.want {
-			t.Errorf("nearest(%q) = %q, want %q", tt.word, got, tt.want)
-		}
-	}
-}
-
 // TestTable holds keywords.md together: rows are well formed, blocks exist, what is said
 // to be supported is read by the code and documented.
 func TestTable(t *testing.T) {

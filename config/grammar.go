@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/solovip/solovip/config/syntax"
+	"github.com/solovip/solovip/internal/nearest"
 )
 
 // ours are the sections of the blocks that solovip adds: nothing is tolerated in them.
@@ -188,7 +189,7 @@ func guess(section, word string) (row, string) {
 	if value, ok := strings.CutPrefix(rest, "="); ok && glued.keyword != "" {
 		return unknownRow(), fmt.Sprintf("no equals sign: %s %s", glued.keyword, value)
 	}
-	near := nearest(word, names)
+	near := nearest.Word(word, names)
 	letters := strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz_") == ""
 	if glued.keyword != "" && glued.args != "0" && (near == "" || !letters) {
 		return glued, fmt.Sprintf("a space is missing after %s: %s %s", glued.keyword, glued.keyword, rest)

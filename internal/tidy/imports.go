@@ -14,6 +14,7 @@ import (
 var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// Tools of everything.
 	{"internal/boottime", ""},
+	{"internal/nearest", ""},
 	{"internal/script", ""},
 	{"internal/tidy", ""},
 	{"internal/await", ""},
@@ -30,7 +31,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// Configuration: text into settings.
 	{"config/syntax", ""},
-	{"config", "config/syntax"},
+	{"config", "config/syntax internal/nearest"},
 	{"lvs/settings", "config lvs"},
 
 	// Adapters: each knows one part of the world and nothing of the others.
@@ -91,7 +92,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
 // randomness and log nothing.
-var pure = []string{"arbiter", "vrrp", "witness", "fencing", "lvs", "checks", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
+var pure = []string{"internal/nearest", "arbiter", "vrrp", "witness", "fencing", "lvs", "checks", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
 
 // pureStandard lists what pure packages may import of the standard library.
 const pureStandard = "bytes cmp container/heap encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +

@@ -1,4 +1,4 @@
-package config
+package nearest
 
 import "strings"
 
@@ -31,9 +31,9 @@ func distance(a, b string) int {
 // maxWord bounds the words that are compared: longer ones are no typing mistakes.
 const maxWord = 64
 
-// nearest returns the name that word was most likely meant to be, or "" when none is
-// near: a third of its characters may be wrong, and three at most.
-func nearest(word string, names []string) string {
+// Word returns the name that word was most likely meant to be, or "" when none is near: a
+// third of its characters may be wrong, and three at most.
+func Word(word string, names []string) string {
 	if len(word) > maxWord {
 		return ""
 	}
@@ -45,14 +45,3 @@ func nearest(word string, names []string) string {
 	}
 	return found
 }
-
-// didYouMean returns the remedy for a word that is none of the names.
-func didYouMean(word string, names []string) string {
-	if n := nearest(word, names); n != "" {
-		return "did you mean " + quote(n) + "?"
-	}
-	return ""
-}
-
-// quote returns s in double quotes, for findings; what is in it stays as it is.
-func quote(s string) string { return `"` + s + `"` }
