@@ -12,10 +12,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/solovip/solovip/lvs"
 	"github.com/solovip/solovip/node"
 )
 
@@ -24,8 +26,8 @@ const (
 	connectWithin = 2 * time.Second
 	// silentWithin is how long a daemon may be silent: longer than it waits for its own loop.
 	silentWithin = answerWithin + 2*time.Second
-	// maxSnapshotBytes bounds one snapshot: some 10000 claims.
-	maxSnapshotBytes = 8 << 20
+	// maxSnapshotBytes bounds one snapshot: some 100,000 real servers.
+	maxSnapshotBytes = 64 << 20
 )
 
 // ErrUnreachable says that no daemon answers: there is none, this user may not ask it,
@@ -45,13 +47,29 @@ func (e *unreachable) Is(target error) bool { return target == ErrUnreachable }
 // Client asks one daemon. It is safe for concurrent use.
 type Client struct {
 	runDir string
+	absent string // what to do when there is none
 	http   *http.Client
 }
 
 // Dial finds the daemon that runs with the run directory. Its error is meant for an
 // operator and wraps ErrUnreachable.
 func Dial(runDir string) (*Client, error) {
-	c := &Client{runDir: runDir}
+	return find(runDir, "start it with 'systemctl start solovip' or 'solovip node', or name another directory with --run-dir")
+}
+
+// LVSDir returns the directory of the socket that tells of the virtual servers of a node with
+// that run directory: a worker of its own listens there.
+func LVSDir(runDir string) string { return filepath.Join(runDir, "lvs") }
+
+// DialLVS finds the worker for virtual servers of the node with the run directory. Its error
+// is meant for an operator and wraps ErrUnreachable, and fs.ErrNotExist when the node has no
+// virtual servers or does not run.
+func DialLVS(runDir string) (*Client, error) {
+	return find(LVSDir(runDir), "it runs beside a node whose configuration has a virtual_server without errors; name another run directory of the node with --run-dir")
+}
+
+func find(runDir, absent string) (*Client, error) {
+	c := &Client{runDir: runDir, absent: absent}
 	// One connection for each request: requests are rare, and a daemon that has been
 	// replaced meanwhile is found again.
 	c.http = &http.Client{Transport: &http.Transport{
@@ -70,18 +88,29 @@ func Dial(runDir string) (*Client, error) {
 
 // Snapshot returns how the daemon stands.
 func (c *Client) Snapshot(ctx context.Context) (node.Snapshot, error) {
+	return get[node.Snapshot](ctx, c, "/v1/snapshot")
+}
+
+// LVS returns how virtual servers stand, of a client that DialLVS has returned.
+func (c *Client) LVS(ctx context.Context) (lvs.Snapshot, error) {
+	return get[lvs.Snapshot](ctx, c, "/v1/lvs")
+}
+
+// get asks for one snapshot.
+func get[S any](ctx context.Context, c *Client, path string) (S, error) {
+	var none S
 	ctx, cancel := context.WithTimeout(ctx, silentWithin)
 	defer cancel()
-	body, err := c.send(ctx, http.MethodGet, "/v1/snapshot", nil)
+	body, err := c.send(ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return node.Snapshot{}, err
+		return none, err
 	}
 	defer body.Close()
 	text, err := io.ReadAll(io.LimitReader(body, maxSnapshotBytes+1))
 	if err != nil {
-		return node.Snapshot{}, c.explain(err)
+		return none, c.explain(err)
 	}
-	return decode(text)
+	return decode[S](text)
 }
 
 // Watch calls fn with how the daemon stands: at once, on each change, and each second.
@@ -101,7 +130,7 @@ func (c *Client) Watch(ctx context.Context, fn func(node.Snapshot) error) error 
 	lines.Buffer(nil, maxSnapshotBytes)
 	for lines.Scan() {
 		silent.Reset(silentWithin)
-		snap, err := decode(lines.Bytes())
+		snap, err := decode[node.Snapshot](lines.Bytes())
 		if err != nil {
 			return err
 		}
@@ -159,13 +188,12 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (io.Re
 // explain turns what went wrong into what the operator can do about it.
 func (c *Client) explain(err error) error {
 	path := SocketPath(c.runDir)
-	const start = "start it with 'systemctl start solovip' or 'solovip node', or name another directory with --run-dir"
 	var text string
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		text = fmt.Sprintf("no solovip runs with run directory %s (there is no socket %s): %s", c.runDir, path, start)
+		text = fmt.Sprintf("no solovip runs with run directory %s (there is no socket %s): %s", c.runDir, path, c.absent)
 	case errors.Is(err, unix.ECONNREFUSED):
-		text = fmt.Sprintf("no solovip runs with run directory %s (socket %s is of one that has died): %s", c.runDir, path, start)
+		text = fmt.Sprintf("no solovip runs with run directory %s (socket %s is of one that has died): %s", c.runDir, path, c.absent)
 	case errors.Is(err, fs.ErrPermission):
 		text = fmt.Sprintf("user %d may not use socket %s: run this command as root", os.Getuid(), path)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded),
@@ -181,13 +209,14 @@ func (c *Client) explain(err error) error {
 
 // decode reads one snapshot and accepts fields that it does not know: the daemon may
 // be newer than the client.
-func decode(text []byte) (node.Snapshot, error) {
+func decode[S any](text []byte) (S, error) {
+	var snap S
 	if len(text) > maxSnapshotBytes {
-		return node.Snapshot{}, fmt.Errorf("the daemon's snapshot has more than %d bytes", maxSnapshotBytes)
+		return snap, fmt.Errorf("the daemon's snapshot has more than %d bytes", maxSnapshotBytes)
 	}
-	var snap node.Snapshot
 	if err := json.Unmarshal(text, &snap); err != nil {
-		return node.Snapshot{}, fmt.Errorf("read the daemon's snapshot: %w; are daemon and command of the same version?", err)
+		var none S
+		return none, fmt.Errorf("read the daemon's snapshot: %w; are daemon and command of the same version?", err)
 	}
 	return snap, nil
 }

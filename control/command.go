@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+
+	"github.com/solovip/solovip/lvs"
 )
 
 // maxCommandBytes is far more than any command has.
@@ -26,6 +29,13 @@ type StandbyRequest struct {
 // FenceRequest is the body of POST /v1/fence and /v1/fence/clear.
 type FenceRequest struct {
 	Claim string `json:"claim"` // for clear, empty: all
+}
+
+// OperateRequest is the body of POST /v1/lvs/operate: what an operator says of a real server.
+type OperateRequest struct {
+	Server string         `json:"server"` // a virtual server by its name; empty: all that have it
+	Real   netip.AddrPort `json:"real"`   // port 0: with any port
+	lvs.Override
 }
 
 // agreement is the body of the answer to a command that is carried out.
@@ -96,6 +106,11 @@ func (c *Client) Fence(ctx context.Context, claim string) (string, error) {
 // an empty one, in all. It returns what happens now.
 func (c *Client) ClearFence(ctx context.Context, claim string) (string, error) {
 	return c.command(ctx, "/v1/fence/clear", FenceRequest{Claim: claim})
+}
+
+// Operate tells the daemon what an operator says of a real server. It returns what that does.
+func (c *Client) Operate(ctx context.Context, said OperateRequest) (string, error) {
+	return c.command(ctx, "/v1/lvs/operate", said)
 }
 
 func (c *Client) command(ctx context.Context, path string, body any) (string, error) {

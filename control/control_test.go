@@ -522,7 +522,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"claims":[{"remaining_ms":1e99}]}`))
 	f.Add([]byte(`{"unknown":1,"peers":null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		snap, err := decode(b)
+		snap, err := decode[node.Snapshot](b)
 		if err != nil {
 			return
 		}
@@ -530,7 +530,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := decode(text)
+		again, err := decode[node.Snapshot](text)
 		if err != nil {
 			t.Fatal(err)
 		}

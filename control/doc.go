@@ -10,6 +10,11 @@
 //	POST /v1/fence            {"claim":"VI_1"}: let go of it by force and stay out of it
 //	POST /v1/fence/clear      {"claim":""}: take part again, in one claim or in all
 //
+// The worker for virtual servers has a socket of its own, in the directory lvs below:
+//
+//	GET /v1/lvs               lvs.Snapshot as one JSON object
+//	POST /v1/lvs/operate      {"real":"10.0.0.1:80","server":"","do":"drain"}: a word about a real server
+//
 // A command is answered with {"text":"..."}, what happens now, or refused with 409. An
 // error is {"error":"..."} with a status of 400 and above. Everything is bounded: how
 // long a request, an answer and a single write may take, how many connections and

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/solovip/solovip/lvs"
 	"github.com/solovip/solovip/node"
 )
 
@@ -33,10 +34,12 @@ const (
 	closeWithin = time.Second
 )
 
-// Server answers requests about one daemon.
+// Server answers requests about one daemon: about a node with Snapshot and the commands that
+// follow it, about the virtual servers of a node with LVS and Operate.
 type Server struct {
 	// Snapshot returns how the daemon stands. It is called from several goroutines,
-	// but never twice at once; while it blocks, requests are answered with 503.
+	// but never twice at once; while it blocks, requests are answered with 503. nil: nobody
+	// may ask.
 	Snapshot func() node.Snapshot
 	// Handover gives a claim that this node holds to another node, or to the best one if
 	// to is empty. It returns what happens now; an error says why it is refused. nil: the
@@ -53,6 +56,11 @@ type Server struct {
 	// ClearFence ends that, and what other fencings have brought: for a claim, or for all if
 	// claim is empty. nil: the daemon takes no such command.
 	ClearFence func(ctx context.Context, claim string) (string, error)
+	// LVS returns how virtual servers stand; as Snapshot.
+	LVS func() lvs.Snapshot
+	// Operate takes an operator's word about a real server. nil: the daemon takes no such
+	// command.
+	Operate func(ctx context.Context, said OperateRequest) (string, error)
 	// Logger gets what goes wrong with single clients, at the debug level; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -97,9 +105,24 @@ func shut(ctx context.Context, srv *http.Server) error {
 
 // handler has one route for each request there is; everything else is 404 or 405.
 func (s *Server) handler() http.Handler {
-	a := &asker{snapshot: s.Snapshot}
-	watchers := make(chan struct{}, maxWatchers)
 	mux := http.NewServeMux()
+	if s.Snapshot != nil {
+		serveSnapshots(mux, &asker[node.Snapshot]{snapshot: s.Snapshot})
+	}
+	if s.LVS != nil {
+		a := &asker[lvs.Snapshot]{snapshot: s.LVS}
+		mux.HandleFunc("GET /v1/lvs", func(w http.ResponseWriter, r *http.Request) { answer(w, r, a) })
+	}
+	if s.Operate != nil {
+		mux.HandleFunc("POST /v1/lvs/operate", func(w http.ResponseWriter, r *http.Request) { command(w, r, s.Operate) })
+	}
+	s.serveCommands(mux)
+	return mux
+}
+
+// serveSnapshots adds the routes of a node's snapshots.
+func serveSnapshots(mux *http.ServeMux, a *asker[node.Snapshot]) {
+	watchers := make(chan struct{}, maxWatchers)
 	mux.HandleFunc("GET /v1/snapshot", func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Query().Get("watch") {
 		case "", "0":
@@ -123,6 +146,10 @@ func (s *Server) handler() http.Handler {
 		}
 		reply(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
+}
+
+// serveCommands adds the routes of the commands that a node takes.
+func (s *Server) serveCommands(mux *http.ServeMux) {
 	if s.Handover != nil {
 		mux.HandleFunc("POST /v1/handover", func(w http.ResponseWriter, r *http.Request) {
 			command(w, r, func(ctx context.Context, c HandoverRequest) (string, error) {
@@ -149,10 +176,9 @@ func (s *Server) handler() http.Handler {
 			})
 		}
 	}
-	return mux
 }
 
-func answer(w http.ResponseWriter, r *http.Request, a *asker) {
+func answer[S any](w http.ResponseWriter, r *http.Request, a *asker[S]) {
 	snap, err := a.ask(r.Context())
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error())

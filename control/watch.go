@@ -18,7 +18,7 @@ const (
 )
 
 // watch sends a line for each change until the client or the daemon ends.
-func watch(w http.ResponseWriter, r *http.Request, a *asker) {
+func watch(w http.ResponseWriter, r *http.Request, a *asker[node.Snapshot]) {
 	snap, err := a.ask(r.Context())
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error())

@@ -1,6 +1,11 @@
 package lvs
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // Event is something that happened in the world.
 //
@@ -97,8 +102,8 @@ const (
 // Override is an operator's word about a real server. It outranks checks and weights
 // until it is cleared.
 type Override struct {
-	Kind   OverrideKind
-	Weight int // with OverrideWeight: 0 to 65535
+	Kind   OverrideKind `json:"do"`
+	Weight int          `json:"weight,omitempty"` // with OverrideWeight: 0 to 65535
 }
 
 // OverrideKind is what an operator wants of a real server.
@@ -112,12 +117,27 @@ const (
 	Disable                            // not in the table
 )
 
+var overrideKinds = [...]string{"enable", "drain", "weight", "disable"} //nolint:gochecknoglobals // a table
+
 // String returns "enable", "drain", "weight" or "disable".
-func (k OverrideKind) String() string { return [...]string{"enable", "drain", "weight", "disable"}[k] }
+func (k OverrideKind) String() string { return overrideKinds[k] }
+
+// MarshalText returns what String does.
+func (k OverrideKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText takes a word in that String returns.
+func (k *OverrideKind) UnmarshalText(text []byte) error {
+	i := slices.Index(overrideKinds[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is none of %s", text, strings.Join(overrideKinds[:], ", "))
+	}
+	*k = OverrideKind(i)
+	return nil
+}
 
 // StoredOverride is an override with what it is about, as it is kept over a restart.
 type StoredOverride struct {
-	Server   string
-	Real     netip.AddrPort
-	Override Override
+	Server   string         `json:"server"`
+	Real     netip.AddrPort `json:"real"`
+	Override                // its fields stand beside these
 }

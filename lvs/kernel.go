@@ -64,6 +64,9 @@ func (b *Balancer) kernelRead(now time.Time, ev Kernel) {
 	}
 	if k.known {
 		b.drift(read)
+	} else if b.cfg.Sync != nil {
+		// One that a former run has started, or that is in the way of ours.
+		k.daemons = [2]bool{read.Daemons[Master] != nil, read.Daemons[Backup] != nil}
 	}
 	for key := range k.ours {
 		_, wanted := b.wanted.Table[key]

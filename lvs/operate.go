@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -37,11 +38,19 @@ func (b *Balancer) operate(now time.Time, ev Operate) {
 		if ev.Server != "" {
 			where = "virtual server " + ev.Server
 		}
-		b.emit(Respond{ID: ev.ID, Err: fmt.Sprintf("there is no real server %s in %s", ev.Real, where)})
+		b.emit(Respond{ID: ev.ID, Err: fmt.Sprintf("there is no real server %s in %s", named(ev.Real), where)})
 		return
 	}
 	b.storeOverrides()
-	b.emit(Respond{ID: ev.ID, Text: fmt.Sprintf("%s: %s, in %d of %d virtual servers", ev.Real, effect(ev.Override), found, len(b.servers))})
+	b.emit(Respond{ID: ev.ID, Text: fmt.Sprintf("%s: %s, in %d of %d virtual servers", named(ev.Real), effect(ev.Override), found, len(b.servers))})
+}
+
+// named returns what an operator calls a real server.
+func named(real netip.AddrPort) string {
+	if real.Port() == 0 {
+		return real.Addr().String()
+	}
+	return real.String()
 }
 
 // effect says what an override does.

@@ -56,7 +56,8 @@ func (b *Balancer) wantServer(now time.Time, s *server) {
 		if !r.alive || sorry {
 			weight = 0
 		}
-		if r.over.Kind == Disable || (!r.alive || sorry) && !r.cfg.Inhibit {
+		drained := r.alive && r.over.Kind == Drain // its connections go on, whoever gets the new ones
+		if r.over.Kind == Disable || (!r.alive || sorry) && !r.cfg.Inhibit && !drained {
 			continue
 		}
 		destinations = append(destinations, Destination{r.cfg.Addr, r.cfg.Forwarding, weight, r.cfg.Upper, r.cfg.Lower})

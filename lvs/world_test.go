@@ -209,11 +209,13 @@ func (w *world) operator(f []string) error {
 	return nil
 }
 
-// meddle: somebody else changes the kernel's table: flush; weight KEY-ADDR REAL N; service ADDR.
+// meddle: somebody else changes the kernel's table: flush; weight KEY-ADDR REAL N; service ADDR; daemon INTERFACE.
 func (w *world) meddle(f []string) error {
 	switch f[0] {
 	case "flush":
 		clear(w.kernel.Table)
+	case "daemon":
+		w.kernel.Daemons[Master] = &Daemon{Interface: f[1]}
 	case "service":
 		w.kernel.Table[AddressKey(TCP, netip.MustParseAddrPort(f[1]))] = Entry{Service: Service{Scheduler: "rr"}}
 	case "weight":
@@ -231,12 +233,17 @@ func (w *world) meddle(f []string) error {
 
 // show writes the status down.
 func (w *world) show() {
-	snap := w.b.Snapshot()
+	snap := w.b.Snapshot(w.now, func(key ServiceKey, addr netip.AddrPort) (Connections, bool) {
+		return Connections{Active: 2, Inactive: 1}, w.kernel.Table[key].find(addr) >= 0
+	})
 	line := func(format string, args ...any) { w.trace = append(w.trace, "        = "+fmt.Sprintf(format, args...)) }
 	for _, s := range snap.Servers {
 		line("%s quorum=%t weight=%d/%d sorry=%t suspended=%t", s.Name, s.Quorum, s.Weight, s.Needed, s.SorryUsed, s.Suspended)
 		for _, r := range s.Reals {
-			line("  %s up=%t weight=%d/%d table=%t growing=%t %s %s", r.Addr, r.Up, r.Weight, r.Target, r.InTable, r.Growing, r.Override, r.Why)
+			line("  %s up=%t for %d ms weight=%d/%d table=%t growing=%t connections=%v %s %s", r.Addr, r.Up, r.SinceMS, r.Weight, r.Target, r.InTable, r.Growing, r.Connections, r.Override, r.Why)
+			for _, c := range r.Checks {
+				line("    %s known=%t up=%t for %d ms, %d ms ago", c.ID, c.Known, c.Up, c.SinceMS, c.AgeMS)
+			}
 		}
 	}
 	line("known=%t repairs=%d foreign=%v trouble=%q", snap.Known, snap.Repairs, snap.Foreign, snap.Trouble)

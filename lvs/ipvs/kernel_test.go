@@ -306,7 +306,7 @@ func TestVMBalancer(t *testing.T) {
 		now = b.Deadline()
 		send(lvs.Tick{})
 		table("TCP 10.0.0.1:80 wlc\n  10.9.0.9:80 NAT weight 1\nTCP 10.0.0.77:80 rr\n")
-		if snap := b.Snapshot(); snap.Repairs != 1 || !slices.Equal(snap.Foreign, []string{"TCP 10.0.0.77:80"}) {
+		if snap := b.Snapshot(now, nil); snap.Repairs != 1 || !slices.Equal(snap.Foreign, []string{"TCP 10.0.0.77:80"}) {
 			t.Errorf("%d repairs, foreign %v", snap.Repairs, snap.Foreign)
 		}
 		send(lvs.Stop{})

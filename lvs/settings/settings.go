@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -44,7 +45,7 @@ func New(cfg *config.Config) Settings {
 		}}
 	}
 	for _, v := range cfg.VirtualServers {
-		server := s.server(v)
+		server := s.server(v, cfg.Global.ScriptUser)
 		s.servers[server.Name] = v
 		s.LVS.Servers = append(s.LVS.Servers, server)
 	}
@@ -74,7 +75,7 @@ func (s Settings) Script(n lvs.Notify) (config.Command, bool) {
 }
 
 // server makes a virtual server.
-func (s Settings) server(v config.VirtualServer) lvs.VirtualServer {
+func (s Settings) server(v config.VirtualServer, scriptUser string) lvs.VirtualServer {
 	out := lvs.VirtualServer{
 		Name: v.Name, Quorum: v.Quorum, Hysteresis: v.Hysteresis, Omega: v.Omega, Follows: v.HASuspend,
 		Service: lvs.Service{
@@ -108,17 +109,21 @@ func (s Settings) server(v config.VirtualServer) lvs.VirtualServer {
 		out.Sorry = &lvs.Sorry{Addr: v.Sorry.Addr, Forwarding: forwarding(v.Sorry.Forwarding), Inhibit: v.Sorry.Inhibit}
 	}
 	for _, r := range v.RealServers {
-		out.Reals = append(out.Reals, s.realServer(r))
+		out.Reals = append(out.Reals, s.realServer(r, scriptUser))
 	}
 	return out
 }
 
-func (s Settings) realServer(r config.RealServer) lvs.RealServer {
+func (s Settings) realServer(r config.RealServer, scriptUser string) lvs.RealServer {
 	out := lvs.RealServer{
 		Addr: r.Addr, Forwarding: forwarding(r.Forwarding), Weight: r.Weight, Upper: r.UpperThreshold, Lower: r.LowerThreshold,
 		Inhibit: r.Inhibit, SlowStart: r.SlowStart,
 	}
 	for _, c := range r.Checkers {
+		if misc, ok := c.Check.(config.MiscCheck); ok {
+			misc.User = cmp.Or(misc.User, scriptUser) // another user makes it another check
+			c.Check = misc
+		}
 		id := ID(c)
 		s.Checks[id] = c
 		out.Checks = append(out.Checks, lvs.Check{ID: id, Alpha: c.Alpha})

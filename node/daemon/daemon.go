@@ -18,6 +18,7 @@ import (
 	"github.com/solovip/solovip/fencing/gate"
 	"github.com/solovip/solovip/fencing/ledger"
 	"github.com/solovip/solovip/internal/boottime"
+	"github.com/solovip/solovip/internal/lanes"
 	"github.com/solovip/solovip/mesh"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
@@ -63,7 +64,7 @@ type daemon struct {
 	guards      map[string]*guardSet
 	observers   map[string]context.CancelFunc // of the begun claims
 	retired     map[string]retired            // claims that a reload removes or changes, not yet let go
-	lanes       *lanes
+	lanes       *lanes.Lanes
 	stopScripts context.CancelFunc
 	gate        *gate.Gate // nil in the modes without a deadline
 	dog         dog
@@ -137,7 +138,7 @@ func (d *daemon) serve(ctx, work context.Context, cancel func(), socket net.List
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.cleanUpBut(work, nil))
 	}
-	d.lanes = newLanes(d.workCtx, d.work)
+	d.lanes = lanes.New(d.workCtx, d.work)
 	if err := d.cleanUp(d.workCtx); err != nil {
 		return err
 	}

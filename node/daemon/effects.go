@@ -24,7 +24,7 @@ func (d *daemon) do(a node.Action) node.Event {
 	case node.SendAdvert:
 		d.sendAdvert(a)
 	case node.StoreToken, node.StoreLeft, node.StoreStandby, node.StoreWitness:
-		d.lanes.run("store", func(context.Context) { d.keep(a) })
+		d.lanes.Run("store", func(context.Context) { d.keep(a) })
 	case node.ShootPeer:
 		d.shoot(a)
 	case node.WriteFencing:
@@ -236,7 +236,7 @@ func (d *daemon) announce(a node.Announce) {
 		}
 	}
 	if set.garp > 0 {
-		d.lanes.run("garp "+set.socket.Interface, send)
+		d.lanes.Run("garp "+set.socket.Interface, send)
 		return
 	}
 	send(d.workCtx)

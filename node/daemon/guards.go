@@ -100,7 +100,7 @@ func (d *daemon) startGuards(a node.StartGuards) {
 	g.cancel[a.Always] = cancel
 	g.mu.Unlock()
 	env := []string{"SOLOVIP_CLAIM=" + a.Claim, fmt.Sprintf("SOLOVIP_TOKEN=%d", a.Token)}
-	d.lanes.run(guardLane(a.Claim, a.Always), func(context.Context) {
+	d.lanes.Run(guardLane(a.Claim, a.Always), func(context.Context) {
 		err := g.err
 		if err == nil && !a.Until.IsZero() && !boottime.Now().Before(a.Until) {
 			err = errTooLate
@@ -131,7 +131,7 @@ func (d *daemon) stopGuards(a node.StopGuards) {
 		cancel()
 	}
 	g.mu.Unlock()
-	d.lanes.run(guardLane(a.Claim, a.Always), func(ctx context.Context) {
+	d.lanes.Run(guardLane(a.Claim, a.Always), func(ctx context.Context) {
 		stop := g.kind(a.Always).Stop
 		if a.Kill {
 			stop = g.kind(a.Always).Kill

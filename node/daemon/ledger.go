@@ -59,7 +59,7 @@ func (d *daemon) writeFencing(a node.WriteFencing) {
 	if r.Boot == "" { // it began in this run
 		r.Time, r.Boot, r.BootMS = boottime.Wall(r.Began), d.boot, r.Began.UnixMilli()
 	}
-	ok := d.lanes.run(ledgerLane, func(context.Context) { d.ledgerWritten(d.ledger.Append(r)) })
+	ok := d.lanes.Run(ledgerLane, func(context.Context) { d.ledgerWritten(d.ledger.Append(r)) })
 	if !ok {
 		d.log.Error("a fencing is not written down: the disk is too slow", "claim", r.Claim, "cause", r.Cause, "why", r.Why, "result", r.Result)
 	}

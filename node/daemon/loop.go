@@ -201,7 +201,7 @@ func (d *daemon) finish(beat <-chan time.Time) error {
 	d.closeWatchdog()
 	drained := make(chan struct{})
 	go func() {
-		d.lanes.drain(lastWords)
+		d.lanes.Drain(lastWords)
 		close(drained)
 	}()
 	for {

@@ -46,7 +46,7 @@ func (d *daemon) notify(a node.Notify) {
 				d.log.Warn("notify script", "name", a.Name, "state", a.State, "err", err)
 			}
 		}
-		if !d.lanes.run("notify "+kind+" "+a.Name, run) {
+		if !d.lanes.Run("notify "+kind+" "+a.Name, run) {
 			d.log.Error("notify script left out: too many wait", "name", a.Name, "state", a.State)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -325,3 +326,7 @@ func Watchdog(cfg *config.Config) (timeout, most time.Duration, err error) {
 
 // errCluster says that a reload would change what only a restart can.
 var errCluster = errors.New("the cluster, witness or fencing block has changed: restart solovip for that; nothing was changed")
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	return slices.Sorted(maps.Keys(m))
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/durable"
 )
 
 // store keeps what must survive a crash: the incarnation and the highest token of each
@@ -132,27 +133,7 @@ func (s *store) write() error {
 	if err != nil {
 		return fmt.Errorf("encode the node's state: %w", err)
 	}
-	next := s.path + ".new"
-	if err := writeSynced(next, append(text, '\n')); err != nil {
-		return err
-	}
-	if err := os.Rename(next, s.path); err != nil {
-		return fmt.Errorf("replace the node's state: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(s.path))
-	if err != nil {
-		return fmt.Errorf("sync the state directory: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return fmt.Errorf("write the node's state: %w", err)
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := durable.WriteFile(s.path, append(text, '\n'), 0o640); err != nil {
 		return fmt.Errorf("write the node's state: %w", err)
 	}
 	return nil

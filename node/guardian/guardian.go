@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,10 @@ const (
 	healthy    = 30 * time.Second // who has lived for that long starts a new count
 )
 
+// leaveMax is how long a worker beside may take to end when this program is started anew: what the
+// others have left in place is held by nobody until then.
+const leaveMax = 300 * time.Millisecond
+
 // TakeOver is the signal that asks a worker to end with Again; 40 is beyond those that
 // keepalived, systemd and the C library give a meaning to.
 const TakeOver = syscall.Signal(40)
@@ -44,6 +49,10 @@ const Again = -1
 type Worker struct {
 	Name string // for the log
 	Args []string
+	// Beside says that this worker's troubles are its own: it is replaced however often it ends, and
+	// ends nothing else. It may rest, see [Link.Rest]. It is told to stop when the others have, and
+	// hears of TakeOver when they have left: then it has leaveMax to end.
+	Beside bool
 }
 
 // Config says what to guard.
@@ -150,6 +159,8 @@ func (g *guardian) hear(h heard) {
 		w.final = true
 	case wordAgain:
 		w.again = true
+	case wordRest:
+		w.rests = true
 	case "READY=1":
 		w.ready = true
 		if !g.allReady() {
@@ -162,13 +173,13 @@ func (g *guardian) hear(h heard) {
 		}
 	}
 	if g.stopping {
-		w.stop()
+		g.halt(w)
 	}
 }
 
 func (g *guardian) allReady() bool {
 	for _, w := range g.workers {
-		if !w.ready {
+		if !w.ready && !w.Beside {
 			return false
 		}
 	}
@@ -179,7 +190,7 @@ func (g *guardian) allReady() bool {
 func (g *guardian) signal(s os.Signal) {
 	if s != syscall.SIGTERM && s != syscall.SIGINT {
 		for _, w := range g.workers {
-			w.signal(s)
+			g.pass(w, s)
 		}
 		return
 	}
@@ -196,12 +207,43 @@ func (g *guardian) signal(s os.Signal) {
 	}
 }
 
+// pass passes a signal on. A worker that rests is started by the one that means that the
+// configuration has changed.
+func (g *guardian) pass(w *worker, s os.Signal) {
+	switch {
+	case s == TakeOver && w.Beside:
+		return
+	case s == syscall.SIGHUP && w.rests && w.cmd == nil && !g.stopping:
+		g.start(w, 0)
+	case s == syscall.SIGHUP:
+		w.changed = true
+	}
+	w.signal(s)
+}
+
 // stop tells all workers to stop. One that waits to be started is started: what its
 // predecessor left has to be cleaned up.
 func (g *guardian) stop() {
 	g.stopping = true
 	for _, w := range g.workers {
 		w.wait = min(w.wait, 1)
+		if w.Beside {
+			w.wait = 0 // what it left stays
+		}
+		g.halt(w)
+	}
+}
+
+// halt tells a worker to stop. One beside goes on until the others have let go: what it
+// does may be of use until then.
+func (g *guardian) halt(w *worker) {
+	switch {
+	case !w.Beside:
+		w.stop()
+	case slices.ContainsFunc(g.workers, func(o *worker) bool { return !o.Beside && (o.cmd != nil || o.wait > 0) }):
+	case g.code == Again:
+		w.leave()
+	default:
 		w.stop()
 	}
 }
@@ -211,6 +253,8 @@ func (g *guardian) ended(w *worker) {
 	how, code := w.cmd.ProcessState.String(), w.code()
 	w.cmd = nil
 	switch {
+	case w.Beside:
+		g.endedBeside(w, how)
 	case g.stopping && !w.final && !g.cleaning:
 		g.Logger.Error("a worker died while it stopped: one more cleans up behind it", "worker", w.Name, "how", how)
 		g.cleaning, g.code = true, max(g.code, 1)
@@ -224,6 +268,27 @@ func (g *guardian) ended(w *worker) {
 		// To start it again would not help: it says so itself, or it never got anywhere.
 		g.code = code
 		g.stop()
+	default:
+		g.replace(w, how)
+	}
+	if g.stopping {
+		for _, o := range g.workers {
+			g.halt(o)
+		}
+	}
+}
+
+// endedBeside decides what follows the end of a worker beside.
+func (g *guardian) endedBeside(w *worker, how string) {
+	switch {
+	case g.stopping && !w.final && !w.rests && g.code != Again:
+		g.Logger.Error("a worker died while it stopped; what it left stays", "worker", w.Name, "how", how)
+		g.code = max(g.code, 1)
+	case g.stopping:
+	case w.rests && w.changed:
+		g.start(w, 0) // the signal may have come too late for it
+	case w.rests:
+		w.crashes = 0
 	default:
 		g.replace(w, how)
 	}
@@ -265,8 +330,13 @@ func (g *guardian) tick() {
 		if !w.up {
 			limit = ticks(startMax)
 		}
+		if w.leaving > 0 {
+			if w.leaving--; w.leaving == 0 {
+				w.kill(false)
+			}
+		}
 		if w.missed >= limit {
-			well = false
+			well = well && w.Beside
 			if !w.killed {
 				g.Logger.Error("a worker hangs: killing it", "worker", w.Name, "silent", tickEvery*time.Duration(w.missed))
 			}

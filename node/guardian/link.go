@@ -24,6 +24,7 @@ const (
 	wordBeat  = "beat"  // its loop runs
 	wordFinal = "final" // it ends, and to start it again would not help
 	wordAgain = "again" // it ends, for this program to be started anew
+	wordRest  = "rest"  // it ends, and has nothing to do until the configuration changes
 )
 
 // Link is a worker's end of its tie to the guardian. Its methods may be called at any
@@ -76,6 +77,10 @@ func (l *Link) Final() { l.say(wordFinal) }
 // Again says that this process has left everything in place, and ends for a successor: see
 // Again of Run.
 func (l *Link) Again() { l.say(wordAgain) }
+
+// Rest says that this process, a worker beside others, ends because it has nothing to do: it
+// is started again with the next SIGHUP.
+func (l *Link) Rest() { l.say(wordRest) }
 
 // Notify tells the service manager a state, through the guardian.
 func (l *Link) Notify(state string) {

@@ -25,6 +25,9 @@ type worker struct {
 	killed  bool      // and to die
 	final   bool      // it has said that it ends
 	again   bool      // and that the whole program is to be started anew
+	rests   bool      // and that there is nothing to do for it
+	changed bool      // it was told that the configuration has changed
+	leaving int       // ticks until it is killed, when it is to leave; 0: it need not
 	missed  int       // ticks of this process since its last word
 	lived   int       // and since its start
 
@@ -63,6 +66,7 @@ func (w *worker) start(program string, pause time.Duration, into chan<- heard) e
 	}
 	w.cmd = cmd
 	w.here, w.up, w.stopped, w.killed, w.final, w.again, w.missed, w.lived = false, false, false, false, false, false, 0, 0
+	w.rests, w.changed, w.leaving = false, false, 0
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -99,6 +103,14 @@ func (w *worker) stop() {
 	if w.here && !w.stopped {
 		w.stopped = true
 		w.signal(syscall.SIGTERM)
+	}
+}
+
+// leave tells the process to end as it is, within leaveMax.
+func (w *worker) leave() {
+	if w.leaving == 0 {
+		w.leaving = ticks(leaveMax)
+		w.signal(TakeOver)
 	}
 }
 

@@ -1,18 +1,15 @@
-package daemon
+package lanes
 
 import (
-	"cmp"
 	"context"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// lanes run work beside the loop: in order within a lane, side by side across lanes.
-type lanes struct {
+// Lanes run work beside the loop: in order within a lane, side by side across lanes.
+type Lanes struct {
 	ctx  context.Context //nolint:containedctx // the lifetime of the work
 	work *errgroup.Group
 
@@ -21,23 +18,25 @@ type lanes struct {
 	idle   *sync.Cond
 }
 
-// laneLimit bounds the work that waits in one lane: with a script that hangs for its
+// Limit bounds the work that waits in one lane: with a script that hangs for its
 // whole limit each time, the oldest of it is hours late and better dropped.
-const laneLimit = 256
+const Limit = 256
 
-func newLanes(ctx context.Context, work *errgroup.Group) *lanes {
-	l := &lanes{ctx: ctx, work: work, queues: map[string][]func(context.Context){}}
+// New returns lanes without work. Their goroutines belong to the group, and their work ends when
+// ctx does.
+func New(ctx context.Context, work *errgroup.Group) *Lanes {
+	l := &Lanes{ctx: ctx, work: work, queues: map[string][]func(context.Context){}}
 	l.idle = sync.NewCond(&l.mu)
 	return l
 }
 
-// run appends work to a lane. It never blocks; false says that the lane is full and
+// Run appends work to a lane. It never blocks; false says that the lane is full and
 // the work was dropped.
-func (l *lanes) run(lane string, work func(context.Context)) bool {
+func (l *Lanes) Run(lane string, work func(context.Context)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	queue, busy := l.queues[lane]
-	if len(queue) >= laneLimit {
+	if len(queue) >= Limit {
 		return false
 	}
 	l.queues[lane] = append(queue, work)
@@ -48,7 +47,7 @@ func (l *lanes) run(lane string, work func(context.Context)) bool {
 }
 
 // serve does a lane's work until there is none.
-func (l *lanes) serve(lane string) {
+func (l *Lanes) serve(lane string) {
 	for {
 		l.mu.Lock()
 		queue := l.queues[lane]
@@ -64,8 +63,8 @@ func (l *lanes) serve(lane string) {
 	}
 }
 
-// drain waits until all lanes are empty, or the limit has passed.
-func (l *lanes) drain(limit time.Duration) {
+// Drain waits until all lanes are empty, or the limit has passed.
+func (l *Lanes) Drain(limit time.Duration) {
 	stop := time.AfterFunc(limit, l.idle.Broadcast)
 	defer stop.Stop()
 	end := time.Now().Add(limit)
@@ -74,8 +73,4 @@ func (l *lanes) drain(limit time.Duration) {
 	for len(l.queues) > 0 && time.Now().Before(end) {
 		l.idle.Wait()
 	}
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	return slices.Sorted(maps.Keys(m))
 }
