@@ -38,20 +38,7 @@ func TestControlGroupFollowsADaemon(t *testing.T) {
 		pid := p.pid("pid")
 		wantState(t, g, Running)
 		dir := string(g.driver.(*commands).rec.Cgroup)
-		switch end {
-		case "stop":
-			check(t, g.Stop(t.Context()))
-		case "kill":
-			check(t, g.Kill(t.Context()))
-		case "successor":
-			g.Close()
-			left, err := Adopt(p.dir, nil, nil)
-			check(t, err)
-			g = left[0]
-			defer g.Close()
-			wantState(t, g, Running)
-			check(t, g.Kill(t.Context()))
-		}
+		g = p.end(g, end)
 		if alive(pid) {
 			t.Errorf("%s: the daemon lives", end)
 		}
@@ -59,6 +46,26 @@ func TestControlGroupFollowsADaemon(t *testing.T) {
 		await.That(t, "the control group is removed", func() bool { _, err := os.Stat(dir); return os.IsNotExist(err) })
 		check(t, os.Remove(p.path("pid")))
 	}
+}
+
+// end ends what a guard guards, in one of three ways, and returns who guards it then.
+func (p *place) end(g *Guard, how string) *Guard {
+	p.t.Helper()
+	switch how {
+	case "stop":
+		check(p.t, g.Stop(p.t.Context()))
+	case "kill":
+		check(p.t, g.Kill(p.t.Context()))
+	case "successor":
+		g.Close()
+		left, err := Adopt(p.dir, nil, nil)
+		check(p.t, err)
+		g = left[0]
+		p.t.Cleanup(g.Close)
+		wantState(p.t, g, Running)
+		check(p.t, g.Kill(p.t.Context()))
+	}
+	return g
 }
 
 // killed ends a process that a test has left on purpose.
@@ -97,23 +104,12 @@ func TestPIDFile(t *testing.T) {
 			if p.pid("pid") != pid {
 				t.Error("it was started twice")
 			}
-			switch end {
-			case "stop":
-				check(t, g.Stop(t.Context()))
-			case "kill":
-				check(t, g.Kill(t.Context()))
-			case "successor":
-				g.Close()
-				left, err := Adopt(p.dir, nil, nil)
-				check(t, err)
-				g = left[0]
-				defer g.Close()
-				check(t, g.Kill(t.Context()))
-			case "without its file":
+			if end == "without its file" {
 				check(t, os.Remove(p.path("pid")))
 				wantState(t, g, Running)
-				check(t, g.Stop(t.Context()))
+				end = "stop"
 			}
+			g = p.end(g, end)
 			await.That(t, "the daemon ends", func() bool { return !alive(pid) })
 			wantState(t, g, Stopped)
 		})
