@@ -46,7 +46,7 @@ type player struct {
 // come in far less than a millisecond; what takes longer has waited for the machine.
 const (
 	arpEvery, arpPatience   = 2 * time.Millisecond, 20 * time.Millisecond
-	udpEvery, udpPatience   = 5 * time.Millisecond, 100 * time.Millisecond
+	udpEvery, udpPatience   = 2 * time.Millisecond, 100 * time.Millisecond
 	httpEvery, httpWaitLong = 25 * time.Millisecond, httpPatience + 50*time.Millisecond
 )
 
