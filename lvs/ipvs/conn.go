@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/mdlayher/netlink"
+	moby "github.com/moby/ipvs"
+	"github.com/sirupsen/logrus"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/lvs"
 )
@@ -31,36 +37,34 @@ var ErrNotLoaded = errors.New("the kernel has no IPVS: load the module ip_vs (mo
 
 // Conn is a connection to IPVS in one network namespace. It is not safe for concurrent use.
 type Conn struct {
-	netlink   *netlink.Conn // nil after a request without an answer: the next one dials anew
 	namespace int
-	family    netlink.HeaderType
+	family    int // number of the family IPVS in generic netlink
+	// Both are nil after a request without an answer: the next one opens them anew.
+	handle *moby.Handle
+	own    *nl.SocketHandle
 }
 
 // Config says what to connect to.
 type Config struct {
-	// Namespace is a file descriptor of a network namespace; 0: that of the thread.
+	// Namespace is a file descriptor of a network namespace; 0: that of the thread. Another
+	// one than the thread's needs CAP_SYS_ADMIN.
 	Namespace int
-	// Modprobe is the program that loads a module; empty: modprobe.
-	Modprobe string
 }
 
 // Open connects to IPVS and loads its module when it is not there. The error is
 // [ErrNotLoaded] when that does not help; it may help later.
 func Open(ctx context.Context, cfg Config) (*Conn, error) {
-	if cfg.Modprobe == "" {
-		cfg.Modprobe = "modprobe"
+	family, err := findFamily(ctx)
+	if err != nil {
+		return nil, err
 	}
-	c := &Conn{namespace: cfg.Namespace}
-	var err error
-	if c.family, err = c.findFamily(); errors.Is(err, syscall.ENOENT) {
-		ctx, cancel := context.WithTimeout(ctx, loadLimit)
-		defer cancel()
-		out, failed := exec.CommandContext(ctx, cfg.Modprobe, "ip_vs").CombinedOutput()
-		if c.family, err = c.findFamily(); err != nil && failed != nil {
-			err = fmt.Errorf("%w: %w: %s", ErrNotLoaded, failed, strings.TrimSpace(string(out)))
-		} else if err != nil {
-			err = fmt.Errorf("%w: %w", ErrNotLoaded, err)
-		}
+	if err := prepare(ctx); err != nil {
+		return nil, err
+	}
+	c := &Conn{namespace: cfg.Namespace, family: family}
+	_, err = c.timeouts()
+	if errors.Is(err, syscall.ENOENT) {
+		err = fmt.Errorf("the module ip_vs was loaded anew since this program first used it: start this program anew: %w", err)
 	}
 	if err != nil {
 		c.Close()
@@ -69,193 +73,124 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	return c, nil
 }
 
+// findFamily returns the number of the family IPVS. Asking for it has the kernel load the module, if
+// it knows the module by that; if not, modprobe does.
+func findFamily(ctx context.Context) (int, error) {
+	family, err := netlink.GenlFamilyGet("IPVS")
+	if errors.Is(err, syscall.ENOENT) {
+		ctx, cancel := context.WithTimeout(ctx, loadLimit)
+		defer cancel()
+		out, failed := exec.CommandContext(ctx, "modprobe", "ip_vs").CombinedOutput()
+		if family, err = netlink.GenlFamilyGet("IPVS"); err != nil && failed != nil {
+			return 0, fmt.Errorf("%w: %w: %s", ErrNotLoaded, failed, strings.TrimSpace(string(out)))
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrNotLoaded, err)
+	}
+	return int(family.ID), nil
+}
+
+// prepared is closed when moby/ipvs has looked for IPVS. It does so once in a process, when it
+// is first used: it runs modprobe without a limit, remembers for ever what it did not
+// find, and tells a logger of its own. So that is done when IPVS is known to be there, aside,
+// and nothing of it is told.
+var prepared = sync.OnceValue(func() <-chan struct{} { //nolint:gochecknoglobals // as in moby/ipvs: once in a process
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		logger := logrus.StandardLogger()
+		defer logger.SetOutput(logger.Out)
+		logger.SetOutput(io.Discard)
+		if h, err := moby.New(""); err == nil { // who needs a handle meets the error again
+			h.Close()
+		}
+	}()
+	return done
+})
+
+// prepare waits until moby/ipvs has looked for IPVS.
+func prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadLimit)
+	defer cancel()
+	select {
+	case <-prepared():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("modprobe ip_vs does not end: %w", ctx.Err())
+	}
+}
+
+// connect opens what is not open.
+func (c *Conn) connect() error {
+	if c.handle != nil {
+		return nil
+	}
+	path, namespace := "", netns.None()
+	if c.namespace != 0 {
+		path, namespace = fmt.Sprintf("/proc/self/fd/%d", c.namespace), netns.NsHandle(c.namespace)
+	}
+	handle, err := moby.New(path)
+	if err != nil {
+		return fmt.Errorf("open a netlink socket: %w", hint(err))
+	}
+	own, err := nl.GetNetlinkSocketAt(namespace, netns.None(), unix.NETLINK_GENERIC)
+	if err != nil {
+		handle.Close()
+		return fmt.Errorf("open a netlink socket: %w", hint(err))
+	}
+	c.handle, c.own = handle, &nl.SocketHandle{Socket: own}
+	return nil
+}
+
 // Close closes the connection. What the kernel balances stays.
 func (c *Conn) Close() {
-	if c.netlink != nil {
-		_ = c.netlink.Close() // nothing is pending and nothing can be done about it
-		c.netlink = nil
+	if c.handle != nil {
+		c.handle.Close()
+		c.own.Close()
+		c.handle, c.own = nil, nil
 	}
 }
 
-// findFamily asks for the number of the family IPVS.
-func (c *Conn) findFamily() (netlink.HeaderType, error) {
-	const (
-		controller   = 0x10 // GENL_ID_CTRL
-		getFamily    = 3    // CTRL_CMD_GETFAMILY
-		attrFamilyID = 1
-		attrName     = 2
-	)
-	answers, err := c.ask(controller, netlink.Request, request{getFamily, func(e *netlink.AttributeEncoder) { e.String(attrName, "IPVS") }})
+// by has moby/ipvs do something, within a limit. It waits for an answer for ever, unless its
+// socket is closed.
+func (c *Conn) by(limit time.Duration, f func(h *moby.Handle) error) error {
+	if err := c.connect(); err != nil {
+		return err
+	}
+	late := time.AfterFunc(limit, c.handle.Close)
+	err := f(c.handle)
+	if late.Stop() {
+		return hint(err)
+	}
+	c.Close()
 	if err != nil {
-		return 0, fmt.Errorf("look for IPVS: %w", err)
+		err = fmt.Errorf("the kernel does not answer: %w", os.ErrDeadlineExceeded)
 	}
-	for _, a := range answers {
-		d, err := attributes(a.Data)
-		if err != nil {
-			return 0, fmt.Errorf("look for IPVS: %w", err)
-		}
-		for d.Next() {
-			if d.Type() == attrFamilyID {
-				return netlink.HeaderType(d.Uint16()), nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("look for IPVS: %w", errNothing)
+	return err
 }
 
-// ask sends a request and returns the answers.
-func (c *Conn) ask(to netlink.HeaderType, flags netlink.HeaderFlags, r request) ([]netlink.Message, error) {
-	data, err := message(r.command, r.put)
-	if err != nil {
+// ask sends a request of our own and returns the answers.
+func (c *Conn) ask(flags int, r request) ([][]byte, error) {
+	if err := c.connect(); err != nil {
 		return nil, err
-	}
-	if c.netlink == nil {
-		if c.netlink, err = netlink.Dial(syscall.NETLINK_GENERIC, &netlink.Config{NetNS: c.namespace}); err != nil {
-			return nil, fmt.Errorf("open a netlink socket: %w", hint(err))
-		}
 	}
 	limit := answerLimit
 	if r.command == cmdDelDaemon {
 		limit = stopLimit
 	}
-	if err := c.netlink.SetDeadline(time.Now().Add(limit)); err != nil {
+	timeout := unix.NsecToTimeval(limit.Nanoseconds())
+	if err := c.own.Socket.SetReceiveTimeout(&timeout); err != nil {
 		return nil, err
 	}
-	answers, err := c.netlink.Execute(netlink.Message{Header: netlink.Header{Type: to, Flags: flags}, Data: data})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.Close() // an answer that comes late must not be taken for that of the next request
+	m := nl.NewNetlinkRequest(c.family, flags)
+	m.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_GENERIC: c.own}
+	m.AddRawData(r.data())
+	answers, err := m.Execute(unix.NETLINK_GENERIC, 0)
+	if errors.Is(err, syscall.EAGAIN) {
+		err = fmt.Errorf("the kernel does not answer: %w", os.ErrDeadlineExceeded)
 	}
 	return answers, hint(err)
-}
-
-// Read lists what the kernel has. It is no snapshot: a change by others in between may be
-// in it by half.
-func (c *Conn) Read() (lvs.State, error) {
-	state, _, err := c.read()
-	return state, err
-}
-
-// Connections is how many connections a destination has.
-type Connections struct {
-	Active     uint32 // established
-	Inactive   uint32 // of any other state
-	Persistent uint32 // templates of persistence
-}
-
-// Key tells destinations of all services apart.
-type Key struct {
-	Service lvs.ServiceKey
-	Addr    netip.AddrPort
-}
-
-// Traffic returns how many connections each destination has.
-func (c *Conn) Traffic() (map[Key]Connections, error) {
-	_, traffic, err := c.read()
-	return traffic, err
-}
-
-func (c *Conn) read() (lvs.State, map[Key]Connections, error) {
-	state := lvs.State{Table: make(lvs.Table)}
-	traffic := make(map[Key]Connections)
-	services, err := c.ask(c.family, netlink.Request|netlink.Dump, request{command: cmdGetService})
-	if err != nil {
-		return state, nil, fmt.Errorf("list the services of IPVS: %w", err)
-	}
-	for _, a := range services {
-		var key lvs.ServiceKey
-		var e lvs.Entry
-		err := nested(a.Data, attrService, func(d *netlink.AttributeDecoder) (err error) {
-			key, e.Service, err = getService(d)
-			return err
-		})
-		if err == nil {
-			e.Destinations, err = c.destinations(key, traffic)
-		}
-		if errors.Is(err, syscall.ESRCH) {
-			continue // deleted since
-		}
-		if err != nil {
-			return state, nil, fmt.Errorf("list the services of IPVS: %w", err)
-		}
-		state.Table[key] = e
-	}
-	if err := c.daemons(&state); err != nil {
-		return state, nil, fmt.Errorf("list the sync daemons of IPVS: %w", err)
-	}
-	if err := c.timeouts(&state); err != nil {
-		return state, nil, fmt.Errorf("read the timeouts of IPVS: %w", err)
-	}
-	return state, traffic, nil
-}
-
-// destinations lists the destinations of a service.
-func (c *Conn) destinations(key lvs.ServiceKey, traffic map[Key]Connections) ([]lvs.Destination, error) {
-	answers, err := c.ask(c.family, netlink.Request|netlink.Dump, request{cmdGetDest, inService(func(e *netlink.AttributeEncoder) { putKey(e, key) })})
-	if err != nil {
-		return nil, err
-	}
-	var out []lvs.Destination
-	for _, a := range answers {
-		err := nested(a.Data, attrDest, func(d *netlink.AttributeDecoder) error {
-			dest, connections, err := getDestination(d, key.IPv6)
-			if err == nil {
-				out = append(out, dest)
-				traffic[Key{key, dest.Addr}] = connections
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("destinations of %s: %w", key, err)
-		}
-	}
-	return out, nil
-}
-
-// daemons lists the sync daemons.
-func (c *Conn) daemons(state *lvs.State) error {
-	answers, err := c.ask(c.family, netlink.Request|netlink.Dump, request{command: cmdGetDaemon})
-	if err != nil {
-		return err
-	}
-	for _, a := range answers {
-		err := nested(a.Data, attrDaemon, func(d *netlink.AttributeDecoder) error {
-			role, daemon, err := getDaemon(d)
-			if err == nil {
-				state.Daemons[role] = &daemon
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// timeouts reads the timeouts.
-func (c *Conn) timeouts(state *lvs.State) error {
-	answers, err := c.ask(c.family, netlink.Request, request{command: cmdGetConfig})
-	if err != nil {
-		return err
-	}
-	for _, a := range answers {
-		d, err := attributes(a.Data)
-		if err != nil {
-			return err
-		}
-		to := map[uint16]*time.Duration{
-			attrTimeoutTCP: &state.Timeouts.TCP, attrTimeoutTCPFin: &state.Timeouts.TCPFin, attrTimeoutUDP: &state.Timeouts.UDP,
-		}
-		for d.Next() {
-			if t := to[d.Type()]; t != nil {
-				*t = time.Duration(d.Uint32()) * time.Second
-			}
-		}
-		if err := d.Err(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Apply carries steps out. When a step about a service fails, its further steps are left
@@ -277,41 +212,81 @@ func (c *Conn) Apply(steps []lvs.Step) error {
 	return errors.Join(failed...)
 }
 
-func (c *Conn) carryOut(s lvs.Step) error {
-	for _, r := range requests(s) {
-		_, err := c.ask(c.family, netlink.Request|netlink.Acknowledge, r)
-		if set, ok := s.(lvs.SetDaemon); ok && r.command == cmdDelDaemon && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = c.stopped(set.Role)
-		}
-		switch r.command {
-		case cmdDelService, cmdDelDest, cmdDelDaemon:
-			if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOENT) {
-				err = nil
-			}
-		case cmdNewService, cmdSetService:
-			if errors.Is(err, syscall.ENOENT) {
-				err = fmt.Errorf("%w: the kernel has no such scheduler or persistence engine (modules ip_vs_NAME, ip_vs_pe_NAME)", err)
-			}
-		}
-		if err != nil {
-			return err
-		}
+func (c *Conn) carryOut(step lvs.Step) error {
+	switch s := step.(type) {
+	case lvs.AddService:
+		return withModules(c.by(answerLimit, func(h *moby.Handle) error { return h.NewService(toService(s.Key, s.Service)) }))
+	case lvs.EditService:
+		return withModules(c.by(answerLimit, func(h *moby.Handle) error { return h.UpdateService(toService(s.Key, s.Service)) }))
+	case lvs.DeleteService:
+		return gone(c.by(answerLimit, func(h *moby.Handle) error { return h.DelService(toService(s.Key, lvs.Service{})) }))
+	case lvs.AddDestination:
+		return c.destination(cmdNewDest, (*moby.Handle).NewDestination, s.Key, s.Destination)
+	case lvs.EditDestination:
+		return c.destination(cmdSetDest, (*moby.Handle).UpdateDestination, s.Key, s.Destination)
+	case lvs.DeleteDestination:
+		return gone(c.destination(cmdDelDest, (*moby.Handle).DelDestination, s.Key, lvs.Destination{Addr: s.Addr}))
+	case lvs.Flush:
+		return c.by(answerLimit, (*moby.Handle).Flush)
+	case lvs.SetTimeouts:
+		return c.by(answerLimit, func(h *moby.Handle) error {
+			return h.SetConfig(&moby.Config{TimeoutTCP: s.Timeouts.TCP, TimeoutTCPFin: s.Timeouts.TCPFin, TimeoutUDP: s.Timeouts.UDP})
+		})
+	case lvs.SetDaemon:
+		return c.setDaemon(s)
 	}
-	return nil
+	panic("ipvs: unknown step")
+}
+
+// destination changes a destination: by moby/ipvs, or by a message of our own if it is one that
+// moby/ipvs has no words for.
+func (c *Conn) destination(command uint8, f func(*moby.Handle, *moby.Service, *moby.Destination) error, key lvs.ServiceKey, d lvs.Destination) error {
+	if plain(key, d) {
+		return c.by(answerLimit, func(h *moby.Handle) error { return f(h, toService(key, lvs.Service{}), toDestination(d)) })
+	}
+	_, err := c.ask(unix.NLM_F_ACK, request{command, []*nl.RtAttr{keyAttr(key), destinationAttr(d)}})
+	return err
+}
+
+// setDaemon stops the sync daemon of a role and starts another one, if any: the settings of
+// one that runs cannot be changed.
+func (c *Conn) setDaemon(s lvs.SetDaemon) error {
+	_, err := c.ask(unix.NLM_F_ACK, request{cmdDelDaemon, []*nl.RtAttr{daemonAttr(s.Role, nil)}})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = c.stopped(s.Role)
+	}
+	if err = gone(err); err != nil || s.Daemon == nil {
+		return err
+	}
+	_, err = c.ask(unix.NLM_F_ACK, request{cmdNewDaemon, []*nl.RtAttr{daemonAttr(s.Role, s.Daemon)}})
+	return err
 }
 
 // stopped looks whether a sync daemon is gone whose stop the kernel did not answer. It
 // never answers when the daemon's thread had not begun to run yet: the thread then ends
 // with EINTR, which netlink takes for the beginning of a dump.
 func (c *Conn) stopped(role lvs.Role) error {
-	var state lvs.State
-	if err := c.daemons(&state); err != nil {
-		return err
+	daemons, err := c.daemons()
+	if err == nil && daemons[role] != nil {
+		err = fmt.Errorf("sync daemon %s does not stop: %w", role, os.ErrDeadlineExceeded)
 	}
-	if state.Daemons[role] != nil {
-		return fmt.Errorf("sync daemon %s does not stop: %w", role, os.ErrDeadlineExceeded)
+	return err
+}
+
+// gone takes it for no error that what was to be deleted is not there.
+func gone(err error) error {
+	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOENT) {
+		return nil
 	}
-	return nil
+	return err
+}
+
+// withModules says what is missing when a service cannot be.
+func withModules(err error) error {
+	if errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("%w: the kernel has no such scheduler or persistence engine (modules ip_vs_NAME, ip_vs_pe_NAME)", err)
+	}
+	return err
 }
 
 // hint adds the remedy to an error where there is one.

@@ -19,12 +19,13 @@ import (
 
 // machine is where there is IPVS.
 var machine = vm.Shared{Name: "ipvs", Machine: vm.Machine{
-	Modules: []string{"ip_vs"},
+	Modules: []string{"ipip"},
 	Spare: []string{
+		"ip_vs", // which Open has the kernel load
 		"ip_vs_rr", "ip_vs_wrr", "ip_vs_wlc", "ip_vs_sh", "ip_vs_mh", "ip_vs_lblcr", "ip_vs_nq", "ip_vs_pe_sip", "dummy",
-		"nf_conntrack_sip", "veth", "bridge",
+		"nf_conntrack_sip", "veth", "bridge", "nf_tables",
 	},
-	Programs: []string{"ip", "ipvsadm"},
+	Programs: []string{"ip", "ipvsadm", "nft"},
 }}
 
 // open connects to the kernel of the machine, whose table is empty then.

@@ -1,200 +1,72 @@
 package ipvs
 
 import (
-	"bufio"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/solovip/solovip/lab/vm"
 	"github.com/solovip/solovip/lvs"
 )
 
-// TestVMTraffic balances connections between namespaces, by NAT and by direct routing. A
-// connection that is there goes on when its server is drained, and when a reload
-// changes the service around it; what is new goes where it should.
-//
-//	client 10.1.0.2 ---- 10.1.0.1 here 10.2.0.1 ---- bridge ---- 10.2.0.11, .12 servers
-//	       10.2.0.9 ---------------------------------+  the way back, with direct routing
+// vip is the address that clients connect to.
+const vip = "10.0.0.1:80"
+
+// shares opens connections to a service and returns how many went to each server.
+func shares(t *testing.T, n int, service string, from ...string) map[string]int {
+	t.Helper()
+	out := make(map[string]int)
+	for range n {
+		out[who(t, connect(t, service, from...))]++
+	}
+	return out
+}
+
+// expect compares shares.
+func expect(t *testing.T, what string, want, got map[string]int) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestVMTraffic balances connections between namespaces, by NAT, direct routing and tunnels,
+// with IPv4 and IPv6. A connection that is there goes on when its server is drained, and when a
+// reload changes the service around it; what is new goes where it should.
 func TestVMTraffic(t *testing.T) {
 	vm.Test(t, &machine, func(t *testing.T) {
-		buildNetwork(t)
-		for _, method := range []lvs.Method{lvs.NAT, lvs.DR} {
-			t.Run(method.String(), func(t *testing.T) { traffic(t, method) })
+		for _, tt := range []struct {
+			service string
+			method  lvs.Method
+		}{{vip, lvs.NAT}, {vip, lvs.DR}, {vip, lvs.TUN}, {"[fd00::1]:80", lvs.NAT}, {"[fd00::1]:80", lvs.DR}} {
+			t.Run(tt.method.String()+" "+tt.service, func(t *testing.T) { traffic(t, tt.service, tt.method) })
 		}
 	})
 }
 
-// vip is the address that clients connect to.
-const vip = "10.0.0.1:80"
-
-func buildNetwork(t *testing.T) {
-	t.Helper()
-	for _, command := range []string{
-		"ip link set lo up", "ip link add vip0 type dummy", "ip link set vip0 up", "ip address add 10.0.0.1/32 dev vip0",
-		"ip link add br0 type bridge", "ip link set br0 up", "ip address add 10.2.0.1/24 dev br0",
-		"ip netns add client", "ip link add c0 type veth peer name eth0 netns client", "ip link set c0 up",
-		"ip address add 10.1.0.1/24 dev c0", "ip -n client link set lo up", "ip -n client link set eth0 up",
-		"ip -n client address add 10.1.0.2/24 dev eth0", "ip -n client route add 10.0.0.0/24 via 10.1.0.1",
-		"ip link add c1 type veth peer name eth1 netns client", "ip link set c1 master br0 up", "ip -n client link set eth1 up",
-		"ip -n client address add 10.2.0.9/24 dev eth1",
-	} {
-		run(t, command)
-	}
-	for i := 1; i <= 2; i++ {
-		ns := fmt.Sprintf("s%d", i)
-		for _, command := range []string{
-			"ip netns add " + ns, "ip link add v" + ns + " type veth peer name eth0 netns " + ns, "ip link set v" + ns + " master br0 up",
-			"ip -n " + ns + " link set lo up", "ip -n " + ns + " link set eth0 up",
-			fmt.Sprintf("ip -n %s address add 10.2.0.1%d/24 dev eth0", ns, i),
-			"ip -n " + ns + " address add 10.0.0.1/32 dev lo",
-		} {
-			run(t, command)
+func traffic(t *testing.T, service string, method lvs.Method) {
+	stage(t, method)
+	if method == lvs.TUN {
+		for _, name := range []string{"s1", "s2"} {
+			batch(t, name, "link set tunl0 up")
 		}
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// inside calls f on a thread in a network namespace; the sockets it makes stay there.
-func inside(t *testing.T, name string, f func()) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		ns, err := netns.GetFromName(name)
-		if err == nil {
-			err = netns.Set(ns)
-		}
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatalf("network namespace %s: %v", name, err)
-	}
-}
-
-// serve answers each line with the name of the server.
-func serve(l net.Listener, name string) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return // closed by the test
-		}
-		go func() {
-			defer c.Close()
-			for s := bufio.NewScanner(c); s.Scan(); {
-				if _, err := fmt.Fprintln(c, name); err != nil {
-					return
-				}
-			}
-		}()
-	}
-}
-
-// connect opens a connection of the client.
-func connect(t *testing.T) net.Conn {
-	t.Helper()
-	var c net.Conn
-	var err error
-	inside(t, "client", func() { c, err = net.DialTimeout("tcp4", vip, 10*time.Second) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // read only at the end
-	return c
-}
-
-// who returns the name of the server at the other end.
-func who(t *testing.T, c net.Conn) string {
-	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fmt.Fprintln(c, "who?"); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the connection is cut: %v", err)
-	}
-	return line[:len(line)-1]
-}
-
-// driven is a balancer on the kernel.
-type driven struct {
-	t    *testing.T
-	conn *Conn
-	b    *lvs.Balancer
-}
-
-func (d driven) send(ev lvs.Event) {
-	d.t.Helper()
-	for _, a := range d.b.Step(time.Now(), ev) {
-		switch a := a.(type) {
-		case lvs.ReadKernel:
-			state, err := d.conn.Read()
-			if err != nil {
-				d.t.Fatal(err)
-			}
-			d.send(lvs.Kernel{ID: a.ID, State: state})
-		case lvs.Apply:
-			if err := d.conn.Apply(a.Steps); err != nil {
-				d.t.Fatal(err)
-			}
-			d.send(lvs.Applied{})
-		case lvs.StartCheck, lvs.StopCheck, lvs.Notify, lvs.StoreOverrides, lvs.Respond, lvs.Tell, lvs.Stopped:
-		}
-	}
-}
-
-func traffic(t *testing.T, method lvs.Method) {
-	t.Helper()
-	servers := map[string]netip.AddrPort{"s1": netip.MustParseAddrPort("10.2.0.11:80"), "s2": netip.MustParseAddrPort("10.2.0.12:80")}
-	for name := range servers {
-		back := "10.2.0.1" // through the balancer
-		if method == lvs.DR {
-			back = "10.2.0.9" // past it
-		}
-		run(t, "ip -n "+name+" route replace 10.1.0.0/24 via "+back)
-		inside(t, name, func() {
-			l, err := net.Listen("tcp4", ":80")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			t.Cleanup(func() { _ = l.Close() }) // ends serve
-			go serve(l, name)
-		})
-	}
-	key := lvs.AddressKey(lvs.TCP, netip.MustParseAddrPort(vip))
-	cfg := lvs.Config{Servers: []lvs.VirtualServer{{
-		Name: "web", Keys: []lvs.ServiceKey{key}, Service: lvs.Service{Scheduler: "rr"}, Quorum: 1,
-		Reals: []lvs.RealServer{
-			{Addr: servers["s1"], Forwarding: lvs.Forwarding{Method: method}, Weight: 1},
-			{Addr: servers["s2"], Forwarding: lvs.Forwarding{Method: method}, Weight: 1},
-		},
-	}}}
-	b, err := lvs.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := driven{t, open(t), b}
-	d.send(lvs.Start{})
+	key := tcp(service)
+	s1, s2 := servers(key.IPv6)[0], servers(key.IPv6)[1]
+	cfg := lvs.Config{Servers: []lvs.VirtualServer{pair(lvs.Forwarding{Method: method}, lvs.Service{Scheduler: "rr"}, key)}}
+	d := direct(t, "d1", cfg)
 
 	seen := map[string]int{}
 	var long net.Conn // to s1
 	for range 4 {
-		c := connect(t)
+		c := connect(t, service)
 		name := who(t, c)
 		if seen[name]++; name == "s1" {
 			long = c
@@ -204,30 +76,253 @@ func traffic(t *testing.T, method lvs.Method) {
 		t.Fatalf("four connections went to %v, want two to each", seen)
 	}
 	counts, err := d.conn.Traffic()
-	if s1 := counts[Key{key, servers["s1"]}]; err != nil || s1.Active+s1.Inactive < 2 { // those of a former service count too
+	if c := counts[Key{key, s1}]; err != nil || c.Active+c.Inactive < 2 { // those of a former service count too
 		t.Errorf("connections %v, %v; want two to s1 at least", counts, err)
 	}
 
-	d.send(lvs.Operate{Real: servers["s1"], Override: lvs.Override{Kind: lvs.Drain}})
-	for range 4 {
-		if name := who(t, connect(t)); name != "s2" {
-			t.Errorf("a new connection went to %s, which is drained", name)
-		}
-	}
+	d.send(lvs.Operate{Real: s1, Override: lvs.Override{Kind: lvs.Drain}})
+	expect(t, "s1 is drained", map[string]int{"s2": 4}, shares(t, 4, service))
 	if name := who(t, long); name != "s1" {
 		t.Errorf("the connection to s1 goes to %s after it was drained", name)
 	}
 
-	cfg.Servers[0].Service.Scheduler = "wlc"
-	cfg.Servers[0].Reals[1].Weight = 5
-	d.send(lvs.Reconfigure{Config: cfg})
+	next := cfg
+	next.Servers = slices.Clone(cfg.Servers)
+	next.Servers[0].Service.Scheduler = "wlc"
+	next.Servers[0].Reals = slices.Clone(cfg.Servers[0].Reals)
+	next.Servers[0].Reals[1].Weight = 5
+	d.send(lvs.Reconfigure{Config: next})
 	if name := who(t, long); name != "s1" {
 		t.Errorf("the connection to s1 goes to %s after the reload", name)
 	}
-	d.send(lvs.Operate{Real: servers["s1"]})
-	d.send(lvs.Operate{Real: servers["s2"], Override: lvs.Override{Kind: lvs.Disable}})
-	if name := who(t, connect(t)); name != "s1" {
-		t.Errorf("a new connection went to %s, which is disabled", name)
-	}
-	d.send(lvs.Stop{})
+	d.send(lvs.Operate{Real: s1})
+	d.send(lvs.Operate{Real: s2, Override: lvs.Override{Kind: lvs.Disable}})
+	expect(t, "s2 is disabled", map[string]int{"s1": 2}, shares(t, 2, service))
+}
+
+// TestVMReloads: a connection that never rests is not disturbed by any of a row of reloads,
+// whatever they change around it, nor by those of its own server that leave it in the table.
+func TestVMReloads(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		stage(t, lvs.NAT)
+		base := pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp(vip))
+		change := func(f func(v *lvs.VirtualServer)) lvs.Config {
+			v := base
+			v.Reals = slices.Clone(base.Reals)
+			f(&v)
+			return lvs.Config{Servers: []lvs.VirtualServer{v}}
+		}
+		d := direct(t, "d1", change(func(*lvs.VirtualServer) {}))
+		c := connect(t, vip)
+		if name := who(t, c); name == "s2" {
+			c = connect(t, vip)
+		}
+		answers, broken := make(chan string), make(chan error, 1)
+		go func() {
+			for {
+				name, err := ask(c)
+				if err != nil {
+					broken <- err
+					return
+				}
+				select {
+				case answers <- name:
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+		goesOn := func(after string) {
+			t.Helper()
+			for range 20 {
+				select {
+				case name := <-answers:
+					if name != "s1" {
+						t.Fatalf("%s: %s answers", after, name)
+					}
+				case err := <-broken:
+					t.Fatalf("%s: %v", after, err)
+				}
+			}
+		}
+		reloads := map[string]func(v *lvs.VirtualServer){
+			"nothing changed":       func(*lvs.VirtualServer) {},
+			"another scheduler":     func(v *lvs.VirtualServer) { v.Service.Scheduler = "sh"; v.Service.Flags = lvs.SchedFlag2 },
+			"persistence":           func(v *lvs.VirtualServer) { v.Service.Persistence, v.Service.Granularity = time.Minute, 24 },
+			"other weights":         func(v *lvs.VirtualServer) { v.Reals[0].Weight, v.Reals[1].Weight = 3, 65535 },
+			"weight 0":              func(v *lvs.VirtualServer) { v.Reals[0].Weight = 0 },
+			"thresholds":            func(v *lvs.VirtualServer) { v.Reals[0].Upper, v.Reals[0].Lower = 2, 1 },
+			"the other server gone": func(v *lvs.VirtualServer) { v.Reals = v.Reals[:1] },
+			"more services": func(v *lvs.VirtualServer) {
+				v.Keys = append(slices.Clone(v.Keys), tcp("10.0.0.2:80"), lvs.ServiceKey{FWMark: 9})
+			},
+			"servers turned around": func(v *lvs.VirtualServer) { slices.Reverse(v.Reals) },
+			"renamed":               func(v *lvs.VirtualServer) { v.Name = "other" },
+		}
+		for _, name := range slices.Sorted(maps.Keys(reloads)) {
+			d.send(lvs.Reconfigure{Config: change(reloads[name])})
+			goesOn(name)
+		}
+	})
+}
+
+// TestVMPersistence: connections of one client, or of one network with a granularity, go to one
+// server; another network's go to the other one.
+func TestVMPersistence(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		stage(t, lvs.DR)
+		service := lvs.Service{Scheduler: "rr", Persistence: time.Minute, Granularity: 24}
+		cfg := lvs.Config{Servers: []lvs.VirtualServer{pair(lvs.Forwarding{Method: lvs.DR}, service, tcp(vip))}}
+		d := direct(t, "d1", cfg)
+		all := shares(t, 3, vip, "10.1.0.2")
+		maps.Copy(all, shares(t, 3, vip, "10.1.0.3"))
+		if len(all) != 1 {
+			t.Errorf("a network's connections went to %v", all)
+		}
+		if others := shares(t, 3, vip, "10.1.1.2"); len(others) != 1 || slices.Equal(slices.Collect(maps.Keys(others)), slices.Collect(maps.Keys(all))) {
+			t.Errorf("another network's connections went to %v, the first one's to %v", others, all)
+		}
+		traffic, err := d.conn.Traffic()
+		templates := uint32(0)
+		for _, c := range traffic {
+			templates += c.Persistent
+		}
+		if err != nil || templates != 2 {
+			t.Errorf("%d templates, want 2: %v, %v", templates, traffic, err)
+		}
+
+		cfg.Servers[0].Service = lvs.Service{Scheduler: "rr", Persistence: time.Minute}
+		d.send(lvs.Reconfigure{Config: cfg})
+		if each := []map[string]int{shares(t, 2, vip, "10.1.0.2"), shares(t, 2, vip, "10.1.0.3")}; len(each[0]) != 1 || len(each[1]) != 1 || maps.Equal(each[0], each[1]) {
+			t.Errorf("without granularity two clients' connections went to %v, want one server for each", each)
+		}
+	})
+}
+
+// TestVMThresholds: a server gets no more connections than its upper threshold.
+func TestVMThresholds(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		stage(t, lvs.NAT)
+		v := pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp("10.0.0.20:80"))
+		v.Reals[0].Upper = 2
+		direct(t, "d1", lvs.Config{Servers: []lvs.VirtualServer{v}})
+		expect(t, "six connections", map[string]int{"s1": 2, "s2": 4}, shares(t, 6, "10.0.0.20:80"))
+	})
+}
+
+// TestVMSorryServer: when all servers are down the fallback page of the director itself is
+// shown, and when one is up again it is that one's.
+func TestVMSorryServer(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		stage(t, lvs.DR)
+		err := at("d1", func() error {
+			l, err := net.Listen("tcp", ":80")
+			if err == nil {
+				t.Cleanup(func() { _ = l.Close() }) // ends serve
+				go serve(l, "fallback")
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr"}, tcp(vip))
+		v.Sorry = &lvs.Sorry{Addr: netip.MustParseAddrPort("127.0.0.1:80"), Forwarding: lvs.Forwarding{Method: lvs.DR}}
+		v.Reals[0].Checks, v.Reals[1].Checks = []lvs.Check{{ID: "s1"}}, []lvs.Check{{ID: "s2"}}
+		d := direct(t, "d1", lvs.Config{Servers: []lvs.VirtualServer{v}})
+		expect(t, "all up", map[string]int{"s1": 1, "s2": 1}, shares(t, 2, vip))
+		d.send(lvs.Checked{Results: []lvs.Result{{Check: "s1"}}})
+		expect(t, "s1 down", map[string]int{"s2": 2}, shares(t, 2, vip))
+		d.send(lvs.Checked{Results: []lvs.Result{{Check: "s2"}}})
+		expect(t, "all down", map[string]int{"fallback": 2}, shares(t, 2, vip))
+		d.send(lvs.Checked{Results: []lvs.Result{{Check: "s1", Up: true}}})
+		expect(t, "s1 up again", map[string]int{"s1": 2}, shares(t, 2, vip))
+	})
+}
+
+// TestVMMarks: services that are firewall marks get what a rule of nftables marks: several
+// ports and addresses in one, of both families; and a group's services share its servers.
+func TestVMMarks(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		stage(t, lvs.DR)
+		v := pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr"}, lvs.ServiceKey{FWMark: 7})
+		six := pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr"}, lvs.ServiceKey{FWMark: 7, IPv6: true})
+		six.Name = "six"
+		group := pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr"}, tcp("10.0.0.10:80"), tcp("10.0.0.11:80"), tcp("10.0.0.12:80"), lvs.ServiceKey{FWMark: 8})
+		group.Name = "group"
+		d := direct(t, "d1", lvs.Config{Servers: []lvs.VirtualServer{v, six, group}})
+		for _, rule := range []string{
+			"add table inet marks",
+			"add chain inet marks in { type filter hook prerouting priority mangle ; }",
+			"add rule inet marks in ip daddr 10.0.0.30-10.0.0.39 meta mark set 7",
+			"add rule inet marks in ip6 daddr fd00::30 meta mark set 7",
+			"add rule inet marks in ip daddr 10.0.0.13 tcp dport 80 meta mark set 8",
+		} {
+			d.run("nft " + rule)
+		}
+		t.Cleanup(func() { d.run("nft delete table inet marks") })
+		for _, service := range []string{"10.0.0.30:80", "10.0.0.39:80", "[fd00::30]:80", "10.0.0.10:80", "10.0.0.11:80", "10.0.0.12:80", "10.0.0.13:80"} {
+			expect(t, service, map[string]int{"s1": 1, "s2": 1}, shares(t, 2, service))
+		}
+	})
+}
+
+// TestVMOnePacket: with ops the datagrams of one socket are balanced each for itself, and leave no
+// connection behind; without it they go to one server.
+func TestVMOnePacket(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		stage(t, lvs.DR)
+		const service = "10.0.0.1:53"
+		for _, name := range []string{"s1", "s2"} {
+			err := at(name, func() error {
+				l, err := net.ListenPacket("udp", service)
+				if err != nil {
+					return err
+				}
+				t.Cleanup(func() { _ = l.Close() }) // ends the goroutine
+				go func() {
+					for buf := make([]byte, 64); ; {
+						_, from, err := l.ReadFrom(buf)
+						if err != nil {
+							return
+						}
+						_, _ = l.WriteTo([]byte(name+"\n"), from) // what is lost is missed
+					}
+				}()
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		datagrams := func() map[string]int {
+			t.Helper()
+			var c net.Conn
+			err := at("client", func() (err error) {
+				c, err = net.Dial("udp", service)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			out := make(map[string]int)
+			for range 4 {
+				out[who(t, c)]++
+			}
+			return out
+		}
+		key := lvs.AddressKey(lvs.UDP, netip.MustParseAddrPort(service))
+		cfg := lvs.Config{Servers: []lvs.VirtualServer{pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr", Flags: lvs.OnePacket}, key)}}
+		d := direct(t, "d1", cfg)
+		expect(t, "ops", map[string]int{"s1": 2, "s2": 2}, datagrams())
+		if n := strings.Count(d.run("ipvsadm -Lnc"), "UDP"); n != 0 {
+			t.Errorf("%d connections are left", n)
+		}
+		cfg.Servers[0].Service.Flags = 0
+		d.send(lvs.Reconfigure{Config: cfg})
+		if got := datagrams(); len(got) != 1 {
+			t.Errorf("without ops the datagrams went to %s, want one server", fmt.Sprint(got))
+		}
+	})
 }

@@ -1,12 +1,14 @@
 package ipvs
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/mdlayher/netlink"
+	moby "github.com/moby/ipvs"
+	"github.com/vishvananda/netlink/nl"
 
 	"github.com/solovip/solovip/lvs"
 )
@@ -49,46 +51,67 @@ func destinations() []lvs.Destination {
 	}
 }
 
-// answer encodes what put puts as an answer of the kernel would be.
-func answer(t *testing.T, put func(e *netlink.AttributeEncoder)) []byte {
-	t.Helper()
-	data, err := message(1, put)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-// TestServicesComeBack: a service that is encoded is decoded as the same.
+// TestServicesComeBack: a service in the words of moby/ipvs is the same again.
 func TestServicesComeBack(t *testing.T) {
 	for key, s := range services() {
-		data := answer(t, inService(func(e *netlink.AttributeEncoder) { putService(e, key, s) }))
-		var gotKey lvs.ServiceKey
-		var got lvs.Service
-		err := nested(data, attrService, func(d *netlink.AttributeDecoder) (err error) {
-			gotKey, got, err = getService(d)
-			return err
-		})
+		gotKey, got, err := fromService(toService(key, s))
 		if err != nil || gotKey != key || got != s {
 			t.Errorf("%s %s came back as %s %s, %v", key, s, gotKey, got, err)
 		}
 	}
 }
 
-// TestDestinationsComeBack: the same of destinations.
+// TestDestinationsComeBack: the same of destinations, which our own message says in full, and
+// moby/ipvs if they are plain.
 func TestDestinationsComeBack(t *testing.T) {
-	key := lvs.ServiceKey{FWMark: 1}
 	for _, dest := range destinations() {
-		data := answer(t, inBoth(key, func(e *netlink.AttributeEncoder) { putDestination(e, dest) }))
-		var got lvs.Destination
-		err := nested(data, attrDest, func(d *netlink.AttributeDecoder) (err error) {
-			got, _, err = getDestination(d, false)
-			return err
-		})
-		if err != nil || got != dest {
-			t.Errorf("%s came back as %s, %v", dest, got, err)
+		m := toDestination(dest)
+		m.ActiveConnections, m.InactiveConnections = 3, 4
+		got, connections, err := fromDestination(m)
+		a := answer(t, attrDest, destinationAttr(dest))
+		addr, rest, restErr := getRest(a)
+		if key := (lvs.ServiceKey{FWMark: 1, IPv6: dest.Addr.Addr().Is6()}); !plain(key, dest) {
+			got.Forwarding = rest.tunnel
+		}
+		if err != nil || restErr != nil || got != dest || addr != dest.Addr || connections != (Connections{Active: 3, Inactive: 4}) {
+			t.Errorf("%s came back as %s, %s %v, %v, %v", dest, got, addr, connections, err, restErr)
+		}
+		fields := map[uint16]uint32{destMethod: m.ConnectionFlags, destWeight: uint32(dest.Weight), destUpper: dest.Upper, destLower: dest.Lower}
+		for typ, want := range fields {
+			if a.number(typ) != want {
+				t.Errorf("%s: attribute %d is %d, want %d", dest, typ, a.number(typ), want)
+			}
 		}
 	}
+}
+
+// TestPlain: what moby/ipvs has words for is told by it.
+func TestPlain(t *testing.T) {
+	var got []bool
+	for _, dest := range destinations() {
+		got = append(got, plain(lvs.ServiceKey{FWMark: 1}, dest))
+	}
+	if diff := cmp.Diff([]bool{true, true, true, false, false}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestBypass: a forwarding method that nobody can ask for is one of the kernel's own.
+func TestBypass(t *testing.T) {
+	got, _, err := fromDestination(&moby.Destination{Address: []byte{10, 9, 0, 1}, ConnectionFlags: moby.ConnFwdBypass})
+	if err != nil || got.Forwarding.Method != lvs.Local {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// answer returns the attributes of an answer of the kernel in which that one is.
+func answer(t *testing.T, typ uint16, a *nl.RtAttr) attributes {
+	t.Helper()
+	got, err := nested(request{1, []*nl.RtAttr{a}}.data(), typ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 // TestUnknownTunnel: a tunnel that only a newer kernel knows is read and told, and is no
@@ -97,16 +120,9 @@ func TestUnknownTunnel(t *testing.T) {
 	strange := lvs.Destination{
 		Addr: netip.MustParseAddrPort("10.9.0.1:80"), Forwarding: lvs.Forwarding{Method: lvs.TUN, Tunnel: 9, Checksum: 8}, Weight: 1,
 	}
-	data := answer(t, inBoth(lvs.ServiceKey{FWMark: 1}, func(e *netlink.AttributeEncoder) { putDestination(e, strange) }))
-	err := nested(data, attrDest, func(d *netlink.AttributeDecoder) error {
-		got, _, err := getDestination(d, false)
-		if want := "10.9.0.1:80 TUN type 9 checksum 8 weight 1"; got.String() != want {
-			t.Errorf("read %q, want %q", got, want)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
+	_, got, err := getRest(answer(t, attrDest, destinationAttr(strange)))
+	if want := "TUN type 9 checksum 8"; err != nil || got.tunnel.String() != want {
+		t.Errorf("read %q, %v; want %q", got.tunnel, err, want)
 	}
 }
 
@@ -114,16 +130,9 @@ func TestUnknownTunnel(t *testing.T) {
 func TestDaemonsComeBack(t *testing.T) {
 	for _, group := range []string{"224.0.0.81", "ff02::81"} {
 		want := lvs.Daemon{Interface: "eth1", ID: 7, MaxLen: 1400, Port: 8849, TTL: 2, Group: netip.MustParseAddr(group)}
-		data := answer(t, inDaemon(lvs.Backup, &want))
-		err := nested(data, attrDaemon, func(d *netlink.AttributeDecoder) error {
-			role, got, err := getDaemon(d)
-			if role != lvs.Backup || got != want {
-				t.Errorf("%s came back as %s %s", &want, role, &got)
-			}
-			return err
-		})
-		if err != nil {
-			t.Error(err)
+		role, got, err := getDaemon(answer(t, attrDaemon, daemonAttr(lvs.Backup, &want)))
+		if role != lvs.Backup || got != want || err != nil {
+			t.Errorf("%s came back as %s %s, %v", &want, role, &got, err)
 		}
 	}
 }
@@ -131,79 +140,79 @@ func TestDaemonsComeBack(t *testing.T) {
 // TestMessage holds one message to the byte: what the kernel's header linux/ip_vs.h says,
 // on a machine with the lowest byte first.
 func TestMessage(t *testing.T) {
-	if netlinkBig() {
+	if nl.NativeEndian() != binary.LittleEndian {
 		t.Skip("the bytes are those of a little-endian machine")
 	}
 	key := lvs.AddressKey(lvs.TCP, netip.MustParseAddrPort("10.0.0.1:80"))
-	r := requests(lvs.AddDestination{Key: key, Destination: lvs.Destination{Addr: netip.MustParseAddrPort("10.9.0.1:8080"), Weight: 3}})
-	got, err := message(r[0].command, r[0].put)
-	if err != nil {
-		t.Fatal(err)
+	dest := lvs.Destination{
+		Addr: netip.MustParseAddrPort("10.9.0.1:8080"), Weight: 3, Forwarding: lvs.Forwarding{Method: lvs.TUN, Tunnel: lvs.GUE, Port: 5555, Checksum: lvs.WithChecksum},
 	}
+	got := request{cmdNewDest, []*nl.RtAttr{keyAttr(key), destinationAttr(dest)}}.data()
 	want := []byte{
 		5, 1, 0, 0, // IPVS_CMD_NEW_DEST, version 1
-		48, 0, 1, 0x80, // IPVS_CMD_ATTR_SERVICE, nested
+		48, 0, 1, 0, // IPVS_CMD_ATTR_SERVICE
 		6, 0, 1, 0, 2, 0, 0, 0, // IPVS_SVC_ATTR_AF: AF_INET
 		6, 0, 2, 0, 6, 0, 0, 0, // IPVS_SVC_ATTR_PROTOCOL: TCP
 		20, 0, 3, 0, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // IPVS_SVC_ATTR_ADDR
 		6, 0, 4, 0, 0, 80, 0, 0, // IPVS_SVC_ATTR_PORT
-		72, 0, 2, 0x80, // IPVS_CMD_ATTR_DEST, nested
+		96, 0, 2, 0, // IPVS_CMD_ATTR_DEST
 		6, 0, 11, 0, 2, 0, 0, 0, // IPVS_DEST_ATTR_ADDR_FAMILY
 		20, 0, 1, 0, 10, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // IPVS_DEST_ATTR_ADDR
 		6, 0, 2, 0, 0x1f, 0x90, 0, 0, // IPVS_DEST_ATTR_PORT
-		8, 0, 3, 0, 0, 0, 0, 0, // IPVS_DEST_ATTR_FWD_METHOD: masquerading
+		8, 0, 3, 0, 2, 0, 0, 0, // IPVS_DEST_ATTR_FWD_METHOD: tunnel
 		8, 0, 4, 0, 3, 0, 0, 0, // IPVS_DEST_ATTR_WEIGHT
 		8, 0, 5, 0, 0, 0, 0, 0, // IPVS_DEST_ATTR_U_THRESH
 		8, 0, 6, 0, 0, 0, 0, 0, // IPVS_DEST_ATTR_L_THRESH
+		5, 0, 13, 0, 1, 0, 0, 0, // IPVS_DEST_ATTR_TUN_TYPE: GUE
+		6, 0, 14, 0, 0x15, 0xb3, 0, 0, // IPVS_DEST_ATTR_TUN_PORT
+		6, 0, 15, 0, 1, 0, 0, 0, // IPVS_DEST_ATTR_TUN_FLAGS: checksums
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-// netlinkBig reports whether this machine has the highest byte first.
-func netlinkBig() bool {
-	e := netlink.NewAttributeEncoder()
-	e.Uint16(1, 1)
-	b, err := e.Encode()
-	return err != nil || b[4] == 0
-}
-
 // TestGranularity shows masks that are none.
 func TestGranularity(t *testing.T) {
+	mask := func(b ...byte) uint32 { return binary.NativeEndian.Uint32(b) }
 	tests := []struct {
 		six  bool
-		mask []byte
+		mask uint32
 		want int
 	}{
-		{false, []byte{255, 255, 255, 255}, 0},
-		{false, []byte{255, 255, 128, 0}, 17},
-		{false, []byte{255, 0, 255, 0}, -1},
-		{false, []byte{0, 0, 0, 0}, -1},
-		{false, nil, -1},
-		{true, netmask(true, 0), 0},
-		{true, netmask(true, 64), 64},
+		{false, mask(255, 255, 255, 255), 0},
+		{false, mask(255, 255, 128, 0), 17},
+		{false, mask(255, 0, 255, 0), -1},
+		{false, mask(0, 0, 0, 0), -1},
+		{true, 128, 0},
+		{true, 64, 64},
 	}
 	for _, tt := range tests {
 		if got := granularity(tt.six, tt.mask); got != tt.want {
-			t.Errorf("granularity(%t, %v) is %d, want %d", tt.six, tt.mask, got, tt.want)
+			t.Errorf("granularity(%t, %x) is %d, want %d", tt.six, tt.mask, got, tt.want)
+		}
+		if tt.want >= 0 && netmask(tt.six, tt.want) != tt.mask {
+			t.Errorf("netmask(%t, %d) is %x, want %x", tt.six, tt.want, netmask(tt.six, tt.want), tt.mask)
 		}
 	}
 }
 
 // FuzzAnswers: nothing that comes from the netlink socket panics.
 func FuzzAnswers(f *testing.F) {
-	for key, s := range services() {
-		data, _ := message(1, inService(func(e *netlink.AttributeEncoder) { putService(e, key, s) }))
-		f.Add(data)
+	for key := range services() {
+		f.Add(request{1, []*nl.RtAttr{keyAttr(key)}}.data())
 	}
 	for _, dest := range destinations() {
-		data, _ := message(1, inBoth(lvs.ServiceKey{FWMark: 1}, func(e *netlink.AttributeEncoder) { putDestination(e, dest) }))
-		f.Add(data)
+		f.Add(request{1, []*nl.RtAttr{destinationAttr(dest)}}.data())
 	}
+	f.Add(request{1, []*nl.RtAttr{daemonAttr(lvs.Master, &lvs.Daemon{Group: netip.MustParseAddr("ff02::81")})}}.data())
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		_ = nested(data, attrService, func(d *netlink.AttributeDecoder) error { _, _, err := getService(d); return err })
-		_ = nested(data, attrDest, func(d *netlink.AttributeDecoder) error { _, _, err := getDestination(d, true); return err })
-		_ = nested(data, attrDaemon, func(d *netlink.AttributeDecoder) error { _, _, err := getDaemon(d); return err })
+		for typ := range uint16(4) {
+			a, err := nested(data, typ)
+			if err == nil {
+				_, _, _ = getRest(a)
+				_, _, _ = getDaemon(a)
+			}
+		}
 	})
 }
