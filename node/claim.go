@@ -267,6 +267,7 @@ func (n *Node) take(now time.Time, c *claim) {
 // add arms the gate and then puts the addresses on.
 func (n *Node) add(now time.Time, c *claim) {
 	c.enter(Adding, now)
+	c.offered = time.Time{} // it is used up: what is given away next is not taken back by it
 	until := c.verdict.Until
 	c.armed = until
 	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})
