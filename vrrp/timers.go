@@ -16,9 +16,10 @@ func skewTime(v Version, priority uint8, masterInterval time.Duration) time.Dura
 	return unit * time.Duration(256-int(priority)) / 256
 }
 
-// masterDownInterval is how long a master may be silent (RFC 3768 and RFC 9568 section
-// 6.1, where downAdverts is 3).
-func masterDownInterval(v Version, priority uint8, masterInterval time.Duration, downAdverts int) time.Duration {
+// MasterDownInterval returns how long a master that advertises at this interval may be silent (RFC
+// 3768 and RFC 9568 section 6.1, where downAdverts is 3) before a backup of this priority
+// wants to be MASTER.
+func MasterDownInterval(v Version, priority uint8, masterInterval time.Duration, downAdverts int) time.Duration {
 	return time.Duration(downAdverts)*masterInterval + skewTime(v, priority, masterInterval)
 }
 
@@ -66,7 +67,7 @@ func after(now time.Time, d time.Duration, count int) time.Time {
 // MasterDownInterval returns how long this machine, in BACKUP, waits for the master's
 // next advert before it wants to be MASTER.
 func (m *Machine) MasterDownInterval() time.Duration {
-	return masterDownInterval(m.cfg.Version, m.priority, m.masterInterval, m.cfg.DownAdverts)
+	return MasterDownInterval(m.cfg.Version, m.priority, m.masterInterval, m.cfg.DownAdverts)
 }
 
 // downAt returns when the master-down timer expires. It follows from the last advert
@@ -84,7 +85,7 @@ func (m *Machine) alive(now time.Time) bool {
 	if m.heard.at.IsZero() || m.heard.priority == PriorityLeaving {
 		return false
 	}
-	return now.Sub(m.heard.at) < masterDownInterval(m.cfg.Version, m.priority, m.heard.interval, m.cfg.DownAdverts)
+	return now.Sub(m.heard.at) < MasterDownInterval(m.cfg.Version, m.priority, m.heard.interval, m.cfg.DownAdverts)
 }
 
 // Deadline returns when the machine wants its next Tick; the zero time: never. After

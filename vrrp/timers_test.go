@@ -33,7 +33,7 @@ func TestTimers(t *testing.T) {
 		if got := skewTime(tt.version, tt.priority, tt.interval); got != tt.skew {
 			t.Errorf("%s: skew time %v, want %v", tt.name, got, tt.skew)
 		}
-		if got := masterDownInterval(tt.version, tt.priority, tt.interval, tt.adverts); got != tt.down {
+		if got := MasterDownInterval(tt.version, tt.priority, tt.interval, tt.adverts); got != tt.down {
 			t.Errorf("%s: master-down interval %v, want %v", tt.name, got, tt.down)
 		}
 	}
@@ -44,7 +44,7 @@ func TestTimers(t *testing.T) {
 func TestOverdueBeforeDown(t *testing.T) {
 	for _, interval := range []time.Duration{10 * time.Millisecond, time.Second, 40950 * time.Millisecond} {
 		for adverts := 2; adverts <= maxDownAdverts; adverts++ {
-			if over, down := overdueAfter(interval), masterDownInterval(V3, 255, interval, adverts); over >= down {
+			if over, down := overdueAfter(interval), MasterDownInterval(V3, 255, interval, adverts); over >= down {
 				t.Errorf("interval %v, %d adverts: overdue after %v, down after %v", interval, adverts, over, down)
 			}
 		}

@@ -37,7 +37,7 @@ func configCommand() *cli.Command {
 func timingCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "timing",
-		Usage:     "show the timing of permission that a configuration comes to, and the inequality that makes it safe",
+		Usage:     "show the timing of permission that a configuration comes to, the inequality that makes it safe, and how long a take-over takes",
 		ArgsUsage: "[FILE]",
 		Flags:     []cli.Flag{configIDFlag()},
 		Action: func(c *cli.Context) error {
@@ -53,12 +53,12 @@ func timingCommand() *cli.Command {
 			if err != nil {
 				return cli.Exit(err, exitUsage)
 			}
-			if cfg.Cluster == nil {
-				_, err := fmt.Fprintln(c.App.Writer, "no cluster block: mode vrrp, no permission is needed and nothing is timed")
-				return err
-			}
 			text := timingText(t)
-			if cfg.Fencing.Watchdog.Mode != config.WatchdogOff {
+			if cfg.Cluster == nil {
+				text = "no cluster block: mode vrrp, no permission is needed and nothing of it is timed\n"
+			}
+			text += takeoverText(daemon.Takeovers(cfg, t))
+			if cfg.Cluster != nil && cfg.Fencing.Watchdog.Mode != config.WatchdogOff {
 				more, err := watchdogText(cfg)
 				if err != nil {
 					return cli.Exit(err, exitUsage)
@@ -79,6 +79,19 @@ L  %-6v  wait: how long a candidate waits
 X  %-6v  late: how late the stop can be
 L >= (R + X)(1 + 2 rho): %v >= %v
 `, t.Renew, t.Hold, t.Wait, t.Late, t.Wait, witness.WaitFor(t.Hold, t.Late))
+}
+
+// takeoverText says how long the addresses are gone when their holder loses power.
+func takeoverText(all []daemon.Takeover) string {
+	text := ""
+	for _, x := range all {
+		text += fmt.Sprintf("%s is taken over %v to %v after its holder loses power", x.Instance, x.Soonest, x.Latest)
+		if x.Soonest != x.VRRPSoonest || x.Latest != x.VRRPLatest {
+			text += fmt.Sprintf(" (by VRRP alone: %v to %v)", x.VRRPSoonest, x.VRRPLatest)
+		}
+		text += "\n"
+	}
+	return text
 }
 
 // watchdogText says how long the watchdog counts, and the sum that it comes from.

@@ -179,6 +179,7 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 	file := filepath.Join(dir, "lb01.conf")
 	cluster := "cluster edge {\n node a 10.0.0.11\n node b 10.0.0.12\n insecure on\n}\n" +
 		"witness {\n endpoints http://10.0.0.13:2379\n timing fast\n}\n"
+	const voters = "cluster edge {\n node a 10.0.0.11\n node b 10.0.0.12\n witness c 10.0.0.13\n insecure on\n}\n"
 	const byLifetime, dog = "fencing {\n gate lifetime\n}\n", "fencing {\n watchdog required\n}\n"
 	const guard = "guard web {\n protects VI_1\n systemd nginx\n stop_timeout 2\n}\n"
 	for _, c := range []struct {
@@ -187,7 +188,10 @@ func TestConfigTimingShowsTheInequality(t *testing.T) {
 		want string
 	}{
 		{plainConfig, 0, "no cluster block: mode vrrp"},
+		{plainConfig + dog, 0, "VI_1 is taken over 2.609s to 3.609s after its holder loses power\n"},
 		{plainConfig + cluster, 0, "P  150ms   renew"},
+		{plainConfig + cluster, 0, "VI_1 is taken over 565ms to 715ms after its holder loses power (by VRRP alone: 2.609s to 3.609s)\n"},
+		{plainConfig + voters, 0, "2.609s to 3.609s after its holder loses power\n"},
 		{plainConfig + cluster, 0, "L >= (R + X)(1 + 2 rho): 715ms >= 714ms\n"},
 		{plainConfig + strings.Replace(cluster, "fast", "0.1 1 1.05", 1), 2, "is not safe"},
 		{plainConfig + strings.Replace(cluster, "fast", "auto", 1) + byLifetime, 0, "X  1.3s    late"},

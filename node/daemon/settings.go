@@ -92,6 +92,19 @@ func plan(cfg *config.Config, host []netip.Addr, incarnation uint64, tokens map[
 	return s, s.planTiming()
 }
 
+// mode is what kind of permission a configuration has.
+func mode(cfg *config.Config) arbiter.Mode {
+	switch {
+	case cfg.Cluster == nil:
+		return arbiter.ModeVRRP
+	case cfg.Witness != nil:
+		return arbiter.ModeLease
+	case len(cfg.Cluster.Nodes)+len(cfg.Cluster.Witnesses) >= 3:
+		return arbiter.ModeQuorum
+	}
+	return arbiter.ModeVeto
+}
+
 // planCluster finds out which member this host is, and the mode.
 func (s *settings) planCluster(host []netip.Addr) error {
 	c := s.config.Cluster
@@ -115,14 +128,7 @@ func (s *settings) planCluster(host []netip.Addr) error {
 	}
 	slices.Sort(s.node.Peers)
 	slices.Sort(s.node.Witnesses)
-	switch {
-	case s.config.Witness != nil:
-		s.node.Mode = arbiter.ModeLease
-	case len(c.Nodes)+len(c.Witnesses) >= 3:
-		s.node.Mode = arbiter.ModeQuorum
-	default:
-		s.node.Mode = arbiter.ModeVeto
-	}
+	s.node.Mode = mode(s.config)
 	s.node.Isolation = arbiter.IsolationHold
 	if s.config.Fencing.OnIsolation == config.IsolationClaim {
 		s.node.Isolation = arbiter.IsolationClaim
@@ -312,6 +318,35 @@ func Timing(cfg *config.Config) (witness.Timing, error) {
 }
 
 const vrrpDownAdverts = 3
+
+// Takeover is when this node is expected to have the addresses of an instance after their holder
+// has lost power, counted from that instant, if the holder has the same timing.
+type Takeover struct {
+	Instance        string
+	Soonest, Latest time.Duration
+	// VRRPSoonest and VRRPLatest are the same for plain VRRP.
+	VRRPSoonest, VRRPLatest time.Duration
+}
+
+// Takeovers returns what the timing t comes to for each instance of the configuration. The
+// last advert, and the last renewal, left up to one period before the power went.
+func Takeovers(cfg *config.Config, t witness.Timing) []Takeover {
+	var all []Takeover
+	for _, in := range cfg.Instances {
+		down := vrrp.MasterDownInterval(vrrp.Version(in.Version), in.Priority, in.AdvertInt, in.DownAdverts).Round(time.Millisecond)
+		x := Takeover{Instance: in.Name, VRRPSoonest: down - in.AdvertInt, VRRPLatest: down}
+		switch mode(cfg) {
+		case arbiter.ModeLease:
+			x.Soonest, x.Latest = t.Wait-t.Renew, t.Wait // nobody waits for adverts once the lease has run out
+		case arbiter.ModeQuorum:
+			x.Soonest, x.Latest = max(x.VRRPSoonest, t.Wait-t.Renew), max(x.VRRPLatest, t.Wait)
+		default:
+			x.Soonest, x.Latest = x.VRRPSoonest, x.VRRPLatest
+		}
+		all = append(all, x)
+	}
+	return all
+}
 
 // Watchdog returns how long the watchdog of a cluster's nodes counts by this
 // configuration, and how long it may at the most; most is 0 where nothing bounds it.
