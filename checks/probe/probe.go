@@ -36,25 +36,51 @@ type Watcher interface {
 type Options struct {
 	Log        *slog.Logger
 	ScriptUser string // "user[:group]" of scripts that name none; empty: our own
+	Files      *Files // what all FILE_CHECKs share; nil: each has its own
 }
 
 // New returns the prober of a checker that makes attempts. One of HTTP_GET and SSL_GET
 // fetches the first URL: those of the others are made from checkers with one URL each. An
 // error says why there is none: a checker that is no good, or one for [NewWatcher].
-func New(c config.Checker, _ Options) (Prober, error) {
+func New(c config.Checker, o Options) (Prober, error) {
 	switch check := c.Check.(type) {
 	case config.TCPCheck:
 		return tcpProber{c}, nil
 	case config.HTTPCheck:
 		return newHTTP(c, check)
+	case config.SMTPCheck:
+		return smtpProber{c, check.Helo}, nil
+	case config.DNSCheck:
+		return newDNS(c, check)
+	case config.MiscCheck:
+		return newMisc(check, o), nil
+	case config.UDPCheck:
+		return udpProber{c, check}, nil
+	case config.PingCheck:
+		return pingProber{c}, nil
 	default:
 		return nil, fmt.Errorf("%s makes no attempts", c.Check.Keyword())
 	}
 }
 
 // NewWatcher returns the watcher of a checker; nil without an error for one that makes attempts.
-func NewWatcher(config.Checker, Options) (Watcher, error) {
-	return nil, nil //nolint:nilnil // said above
+func NewWatcher(c config.Checker, o Options) (Watcher, error) {
+	switch check := c.Check.(type) {
+	case config.FileCheck:
+		return newFile(check, o), nil
+	case config.BFDCheck:
+		return bfdWatcher{check.Name, logger(o)}, nil
+	default:
+		return nil, nil //nolint:nilnil // said above
+	}
+}
+
+// logger returns the logger of options.
+func logger(o Options) *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
 }
 
 // Limit returns how long an attempt may take: connect_timeout, misc_timeout of MISC_CHECK.

@@ -123,7 +123,7 @@ func New(cfg Config) (*Runner, error) {
 	quarter := int(min(files.Cur/4, defaultAttempts))
 	return &Runner{
 		cfg: cfg, timer: timer,
-		options:   probe.Options{Log: cfg.Log, ScriptUser: cfg.ScriptUser},
+		options:   probe.Options{Log: cfg.Log, ScriptUser: cfg.ScriptUser, Files: new(probe.Files)},
 		results:   make(chan []lvs.Result),
 		wake:      make(chan struct{}, 1),
 		scheduler: checks.New(),

@@ -15,6 +15,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// Tools of everything.
 	{"internal/boottime", ""},
 	{"internal/nearest", ""},
+	{"internal/filewatch", ""},
 	{"internal/script", ""},
 	{"internal/durable", ""},
 	{"internal/lanes", ""},
@@ -41,7 +42,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"vrrp/rawip", "vrrp/vip"},
 	{"mesh", "arbiter internal/boottime"},
 	{"lvs/ipvs", "lvs"},
-	{"checks/probe", "config lvs"},
+	{"checks/probe", "config internal/filewatch internal/script lvs"},
 	{"checks/runner", "checks checks/probe config internal/boottime lvs"}, // drives probes by the decisions of checks
 	{"witness/etcd", "witness"},
 	{"witness/server", ""},
