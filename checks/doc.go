@@ -4,11 +4,11 @@
 //
 //   - The first attempt is at an instant that who adds the check draws (warmup), and later
 //     ones stay in step with it, so that thousands of checks do not fall together.
-//   - A failure is believed when it came as often in a row as is asked for (retry), each
-//     attempt some time after the one before (delay_before_retry). A check that is down already needs no
-//     such proof, and is up with the first success.
+//   - Of a check that is up, a failure is believed when it came as often in a row as is
+//     asked for (retry), each attempt some time after the one before (delay_before_retry). One that
+//     is not up, be it down or without a result yet, needs no such proof.
 //   - A check of several pages tries them in turn, one at each interval. It is up when each
-//     of them was fetched since the last failure; with fast_recovery it does not wait for
+//     of them was well since the last failure; with fast_recovery it does not wait for
 //     the interval between them while it is down.
 //
 // It knows nothing of servers, weights and quorum: that is package lvs. Nor does it know what

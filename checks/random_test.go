@@ -110,7 +110,7 @@ func (c *seen) begin(now time.Time, a Attempt) error {
 	case a.Page < 0 || a.Page >= max(1, c.timing.Pages):
 		return fmt.Errorf("page %d of %d", a.Page, c.timing.Pages)
 	}
-	retry := c.fails > 0 && (!c.decided || c.result.Up)
+	retry := c.fails > 0 && c.decided && c.result.Up
 	fast := c.passes > 0 && c.timing.FastRecovery && (!c.decided || !c.result.Up)
 	switch since := a.Due.Sub(c.begun); {
 	case c.begun.IsZero() || fast:
@@ -132,7 +132,7 @@ func (c *seen) end(now time.Time, d Done, got []Action) error {
 		c.fails, c.passes = c.fails+1, 0
 	}
 	up := c.decided && c.result.Up || c.passes >= max(1, c.timing.Pages)
-	if c.decided && !c.result.Up && !d.OK || c.fails > c.timing.Retry {
+	if !d.OK && (!c.decided || !c.result.Up) || c.fails > c.timing.Retry {
 		up = false
 		c.decided, c.fails = true, 0
 	}

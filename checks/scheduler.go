@@ -138,7 +138,7 @@ func (c *check) failure(now time.Time, why string) {
 	c.failed++
 	c.passed = 0
 	switch {
-	case c.state == down || c.failed > c.timing.Retry:
+	case c.state != up || c.failed > c.timing.Retry:
 		c.becomeDown(why)
 		c.nextInterval(now)
 	default:
