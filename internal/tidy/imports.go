@@ -83,14 +83,15 @@ const anyTest = "internal/await internal/golden"
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.
 var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
-	"vrrp":             "vrrp/rawip",      // talks to a real keepalived
-	"witness/etcd":     "witness/server",  // runs against a real etcd
-	"deploy":           "config",          // loads every sample
-	"fencing/gate":     "lab/vm",          // a kernel with IPVS
-	"lab/stories":      "lab/vm",          // a machine with a watchdog
-	"fencing/watchdog": "lab/vm",          // a machine to be reset
-	"lvs/ipvs":         "lab/vm",          // a kernel with IPVS
-	"lvs/settings":     "lab/vm lvs/ipvs", // compares keepalived with us
+	"vrrp":             "vrrp/rawip",          // talks to a real keepalived
+	"witness/etcd":     "witness/server",      // runs against a real etcd
+	"deploy":           "config",              // loads every sample
+	"fencing/gate":     "lab/vm",              // a kernel with IPVS
+	"lab/stories":      "lab/vm",              // a machine with a watchdog
+	"fencing/watchdog": "lab/vm",              // a machine to be reset
+	"lvs/ipvs":         "lab/vm",              // a kernel with IPVS
+	"lvs/settings":     "lab/vm lvs/ipvs",     // compares keepalived with us
+	"checks/runner":    "lab/vm lvs/settings", // as the line above
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no
