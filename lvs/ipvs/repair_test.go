@@ -66,16 +66,16 @@ func TestVMRepair(t *testing.T) {
 			if command == "-C" {
 				d.addForeign()
 			}
-			before := d.b.Snapshot().Repairs
+			before := d.b.Snapshot(d.now, nil).Repairs
 			d.audit()
 			if diff := cmp.Diff(want, d.read(), comparing, byAddress); diff != "" {
 				t.Errorf("after ipvsadm %s (-want +got):\n%s", command, diff)
 			}
-			if after := d.b.Snapshot().Repairs; after != before+1 && command != "--set 50 0 0" {
+			if after := d.b.Snapshot(d.now, nil).Repairs; after != before+1 && command != "--set 50 0 0" {
 				t.Errorf("after ipvsadm %s: %d repairs are told", command, after-before)
 			}
 			d.audit()
-			if again := d.b.Snapshot().Repairs; again > before+1 {
+			if again := d.b.Snapshot(d.now, nil).Repairs; again > before+1 {
 				t.Errorf("ipvsadm %s is repaired twice", command)
 			}
 		}
