@@ -59,7 +59,7 @@ func runCommand() *cli.Command {
 		ArgsUsage: "NAME...",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "run every scenario"},
-			&cli.StringSliceFlag{Name: "system", Usage: "what to test: solovip in the `MODE` lease (the default), veto or vrrp; or keepalived; may be given again"},
+			&cli.StringSliceFlag{Name: "system", Usage: "what to test: solovip in the `MODE` lease (the default), quorum, veto or vrrp; or keepalived; may be given again"},
 			&cli.BoolFlag{Name: "keepalived", Usage: "test keepalived too, beside it"},
 			&cli.IntFlag{Name: "repeat", Value: 1, Usage: "run each `N` times"},
 			&cli.Float64Flag{Name: "ratio", Usage: "fail when the first system's median take-over is more than `X` times another one's"},

@@ -85,7 +85,7 @@ func chooseSystems(names []string, keepalived bool) ([]scenario.System, error) {
 	for _, name := range names {
 		system := scenario.System(name)
 		if !slices.Contains(scenario.Systems(), system) {
-			return nil, fmt.Errorf("unknown system %q; there are: lease, veto, vrrp, keepalived", name)
+			return nil, fmt.Errorf("unknown system %q; there are: lease, quorum, veto, vrrp, keepalived", name)
 		}
 		if !slices.Contains(systems, system) {
 			systems = append(systems, system)

@@ -21,8 +21,9 @@ func TestSolovip(t *testing.T) {
 		t.Fatalf("build solovip: %v\n%s", err, out)
 	}
 	runs := map[scenario.System][]string{
-		scenario.Veto: {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover"},
-		scenario.VRRP: {"failover", "orderly-stop", "killed", "forged-advert"},
+		scenario.Quorum: {"peers-cut", "master-isolated", "power-off", "freeze", "worker-killed", "orderly-stop", "handover"},
+		scenario.Veto:   {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover"},
+		scenario.VRRP:   {"failover", "orderly-stop", "killed", "forged-advert"},
 	}
 	for _, s := range scenario.Shipped() {
 		runs[scenario.Lease] = append(runs[scenario.Lease], s.Name)

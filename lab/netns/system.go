@@ -94,7 +94,7 @@ func (s *setup) command(h *host) []string {
 		}
 	case h.Role == scenario.Node:
 		return s.solovip("node", h, s.configFile(h))
-	case h.Role == scenario.Witness && s.job.System == scenario.Lease:
+	case h.Role == scenario.Witness && s.job.System.Exclusive():
 		nodes := s.job.Scenario.Named(scenario.Node)
 		return s.solovip("witness", h, filepath.Join(s.dir, nodes[0].Name, "solovip.conf"))
 	case h.Role == scenario.Etcd && s.job.System == scenario.Lease:
@@ -171,7 +171,7 @@ func (s *setup) blocks(h *host) string {
 		for _, n := range s.job.Scenario.Named(scenario.Node) {
 			fmt.Fprintf(&b, "    node %s %v\n", n.Name, n.Addr)
 		}
-		if s.job.System == scenario.Lease {
+		if s.job.System.Exclusive() {
 			for _, w := range s.job.Scenario.Named(scenario.Witness) {
 				fmt.Fprintf(&b, "    witness %s %v\n", w.Name, w.Addr)
 			}

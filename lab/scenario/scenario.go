@@ -17,13 +17,17 @@ type System string
 // The systems that the lab can run.
 const (
 	Lease      System = "lease"      // solovip with a witness
+	Quorum     System = "quorum"     // solovip with a witness that only votes
 	Veto       System = "veto"       // solovip with a cluster of two and no third member
 	VRRP       System = "vrrp"       // solovip on a plain keepalived.conf
 	Keepalived System = "keepalived" // keepalived, of the distribution
 )
 
 // Systems returns all systems that the lab can run.
-func Systems() []System { return []System{Lease, Veto, VRRP, Keepalived} }
+func Systems() []System { return []System{Lease, Quorum, Veto, VRRP, Keepalived} }
+
+// Exclusive reports whether the system promises that two nodes never hold.
+func (s System) Exclusive() bool { return s == Lease || s == Quorum }
 
 // Solovip reports whether the system is solovip, in whatever mode.
 func (s System) Solovip() bool { return s != Keepalived }

@@ -36,8 +36,10 @@ func TestShippedScenarios(t *testing.T) {
 			}
 			// Against a hand that puts the address on, no daemon and no kernel can do anything.
 			byHand := slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Do == Assign })
-			if two := s.Expect[Lease].TwoAtMost; two != 0 && !byHand {
-				t.Errorf("%v with two holders are allowed in lease mode", two)
+			for system, e := range s.Expect {
+				if system.Exclusive() && e.TwoAtMost != 0 && !byHand {
+					t.Errorf("%v with two holders are allowed in %s mode", e.TwoAtMost, system)
+				}
 			}
 			// What only solovip can do, keepalived cannot be asked for.
 			for _, step := range s.Steps {

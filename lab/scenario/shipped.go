@@ -63,9 +63,19 @@ func Shipped() []Scenario {
 		if all[i].Hosts == nil {
 			all[i].Hosts = TwoNodes()
 		}
+		if e, ok := all[i].Expect[Lease]; ok && !needsWitness(all[i]) {
+			all[i].Expect[Quorum] = e
+		}
 		all[i].VIP = netip.MustParsePrefix("10.77.0.100/24")
 	}
 	return all
+}
+
+// needsWitness reports whether what happens in the scenario, or how fast, depends on the
+// etcd of a witness.
+func needsWitness(s Scenario) bool {
+	return s.Timing != "" || len(s.Named(Etcd)) > 0 ||
+		slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Host == "w1" })
 }
 
 // Find returns the shipped scenario of that name.
