@@ -64,7 +64,7 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 	}{
 		{nil, "name a scenario"},
 		{[]string{"power-of"}, "power-off"}, // the list of those there are
-		{[]string{"--system", "heartbeat", "power-off"}, "lease, veto, vrrp, keepalived"},
+		{[]string{"--system", "heartbeat", "power-off"}, "lease, quorum, veto, vrrp, keepalived"},
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
 		{[]string{"--keepalived", "handover"}, "handover cannot be played on keepalived"},
 	}

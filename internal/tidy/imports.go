@@ -64,8 +64,9 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
 	{"lab/verify", ""},
 	{"lab/vm", ""},
+	{"lab/disk", ""},
 	{"lab/scenario", "lab/verify"},
-	{"lab/netns", "internal/boottime lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
+	{"lab/netns", "internal/boottime lab/disk lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
 	// But for the simulator, which drives the core under virtual time.
 	{"lab/sim", "arbiter fencing node vrrp witness"},
 	{"lab", "lab/netns lab/scenario lab/verify"},

@@ -13,14 +13,14 @@ import (
 	"github.com/solovip/solovip/lab/verify"
 )
 
-// sampler asks the kernels of the nodes, one after the other, whether the VIP is theirs:
-// whether a packet to it would be delivered locally. One goroutine asks them all, so the
+// sampler asks the kernels of the nodes, one after the other, whether the VIPs are theirs:
+// whether a packet to one would be delivered locally. One goroutine asks them all, so the
 // order of its samples is the order of what they show.
 type sampler struct {
-	nodes   []string
-	sockets []int // netlink sockets, one in each node's namespace
-	request []byte
-	buf     [4096]byte
+	nodes    []string
+	sockets  []int    // netlink sockets, one in each node's namespace
+	requests [][]byte // one for each VIP
+	buf      [4096]byte
 }
 
 // sampling is how often each kernel is asked.
@@ -34,8 +34,11 @@ const (
 	routeAttrs  = unix.SizeofNlMsghdr + unix.SizeofRtMsg
 )
 
-func newSampler(nodes []*host, vip netip.Addr) (*sampler, error) {
-	s := &sampler{request: routeRequest(vip)}
+func newSampler(nodes []*host, vips []netip.Addr) (*sampler, error) {
+	s := &sampler{}
+	for _, vip := range vips {
+		s.requests = append(s.requests, routeRequest(vip))
+	}
 	for _, h := range nodes {
 		err := h.inside(func() error {
 			fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
@@ -78,20 +81,22 @@ func (s *sampler) run(ctx context.Context, o *observer) error {
 			return nil
 		case <-ticker.C:
 		}
-		for i, node := range s.nodes {
-			at := o.now()
-			held, err := s.local(s.sockets[i])
-			if err != nil {
-				return fmt.Errorf("ask the kernel of %s for its addresses: %w", node, err)
+		for vip, request := range s.requests {
+			for i, node := range s.nodes {
+				at := o.now()
+				held, err := s.local(s.sockets[i], request)
+				if err != nil {
+					return fmt.Errorf("ask the kernel of %s for its addresses: %w", node, err)
+				}
+				o.recordOf(vip, func(r *verify.Recorder) { r.Sample(verify.Address, node, at, held) })
 			}
-			o.record(func(r *verify.Recorder) { r.Sample(verify.Address, node, at, held) })
 		}
 	}
 }
 
 // local asks one kernel. The kernel answers within the call that asks.
-func (s *sampler) local(fd int) (bool, error) {
-	if err := unix.Sendto(fd, s.request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+func (s *sampler) local(fd int, request []byte) (bool, error) {
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return false, err
 	}
 	n, _, err := unix.Recvfrom(fd, s.buf[:], 0)

@@ -44,11 +44,11 @@ const (
 // administered, and no host's.
 const arpMark = 0x0251
 
-// newARPVoice opens the client's socket; it must be called inside its namespace.
-func newARPVoice(from, vip netip.Addr) (*arpVoice, error) {
-	ifi, err := net.InterfaceByName(iface)
+// newARPVoice opens the client's socket on an interface; it must be called inside its namespace.
+func newARPVoice(link string, from, vip netip.Addr) (*arpVoice, error) {
+	ifi, err := net.InterfaceByName(link)
 	if err != nil {
-		return nil, fmt.Errorf("find the client's %s: %w", iface, err)
+		return nil, fmt.Errorf("find the client's %s: %w", link, err)
 	}
 	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ARP, nil)
 	if err != nil {
@@ -81,21 +81,42 @@ func (v *arpVoice) listen(deadline time.Time) (seq uint32, node string, err erro
 		if err != nil {
 			return 0, "", err
 		}
-		if n < 14+arpLen {
-			continue
-		}
-		arp := v.buf[14:n]
-		sender, _ := netip.AddrFromSlice(arp[arpSenderIP:arpTargetMAC])
-		if sender != v.vip {
-			continue
-		}
-		node := v.nodeOf(net.HardwareAddr(arp[arpSenderMAC:arpSenderIP]))
-		target := arp[arpTargetMAC:arpTargetIP]
-		switch {
-		case arp[arpOp+1] == arpReply && binary.BigEndian.Uint16(target) == arpMark:
-			return binary.BigEndian.Uint32(target[2:]), node, nil
-		case netip.AddrFrom4([4]byte(arp[arpTargetIP:arpLen])) == v.vip:
-			v.announce(node)
+		seq, mac, what := readARP(v.buf[:n], v.vip)
+		switch what {
+		case arpAnswer:
+			return seq, v.nodeOf(mac), nil
+		case arpAnnouncement:
+			v.announce(v.nodeOf(mac))
+		case arpOther:
 		}
 	}
+}
+
+// What an ARP packet is to the oracle.
+const (
+	arpOther        = iota
+	arpAnswer       // to one of its questions
+	arpAnnouncement // gratuitous ARP of the VIP
+)
+
+// readARP tells what a frame says about the VIP: the number of the question that it answers,
+// and the hardware address that it says has the VIP.
+func readARP(frame []byte, vip netip.Addr) (seq uint32, mac net.HardwareAddr, what int) {
+	if len(frame) < 14+arpLen {
+		return 0, nil, arpOther
+	}
+	arp := frame[14:]
+	sender, _ := netip.AddrFromSlice(arp[arpSenderIP:arpTargetMAC])
+	if sender != vip {
+		return 0, nil, arpOther
+	}
+	mac = net.HardwareAddr(arp[arpSenderMAC:arpSenderIP])
+	target := arp[arpTargetMAC:arpTargetIP]
+	switch {
+	case arp[arpOp+1] == arpReply && binary.BigEndian.Uint16(target) == arpMark:
+		return binary.BigEndian.Uint32(target[2:]), mac, arpAnswer
+	case netip.AddrFrom4([4]byte(arp[arpTargetIP:arpLen])) == vip:
+		return 0, mac, arpAnnouncement
+	}
+	return 0, nil, arpOther
 }

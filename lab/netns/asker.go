@@ -21,6 +21,7 @@ type voice interface {
 
 // asker asks at a steady pace and records who answers.
 type asker struct {
+	vip      int // which of the scenario's
 	source   verify.Source
 	voice    voice
 	every    time.Duration // between questions
@@ -71,7 +72,7 @@ func (a *asker) conclude(o *observer, before time.Duration) {
 	if n == 0 {
 		return
 	}
-	o.record(func(r *verify.Recorder) {
+	o.recordOf(a.vip, func(r *verify.Recorder) {
 		for _, p := range a.open[:n] {
 			r.Probe(p)
 		}

@@ -52,16 +52,13 @@ func TestFaultsStopWhatTheyShould(t *testing.T) {
 		{"all ip in", scenario.Step{Traffic: scenario.IPTraffic, Way: scenario.In}, "arp", "vrrp mesh other arp"},
 		{"arp", scenario.Step{Traffic: scenario.ARPTraffic}, "", ""},
 		{"everything", scenario.Step{Traffic: scenario.AllTraffic}, "", ""},
+		{"unasked", scenario.Step{Traffic: scenario.UnaskedTraffic, Way: scenario.In}, "arp", "vrrp mesh other witness arp"},
 	}
 	inPrivateNetwork(t, func(n *network) {
 		n1, n2 := n.hosts["n1"], n.hosts["n2"]
 		for _, tt := range tests {
 			if tt.step.Traffic != "" {
-				var peer netip.Addr
-				if tt.step.Peer != "" {
-					peer = n.hosts[tt.step.Peer].Addr
-				}
-				if err := n1.drop(tt.step.Traffic, tt.step.Way, peer); err != nil {
+				if err := (&player{net: n}).drop(n1, tt.step); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -104,13 +101,68 @@ func TestSwitchFaults(t *testing.T) {
 		check("cut", w1, n2, all)
 		must(n.setIsolated(false, "n1", "n2"))
 		check("joined", n1, n2, all)
-		must(n1.setPort(false))
+		must(n1.setPort(false, ""))
 		check("unplugged", n1, w1, "")
-		must(n1.setPort(true))
+		must(n1.setPort(true, ""))
 		// The kernel takes its time to notice a carrier.
 		for deadline := time.Now().Add(10 * time.Second); !answersARP(t, n1, w1) && time.Now().Before(deadline); {
 		}
 		check("plugged", n1, w1, all)
+		must(n1.setInterface(false, ""))
+		check("down", w1, n1, "")
+		must(n1.setInterface(true, ""))
+		for deadline := time.Now().Add(10 * time.Second); !answersARP(t, n1, w1) && time.Now().Before(deadline); {
+		}
+		check("up", n1, w1, all)
+	})
+}
+
+// Of a share of the traffic so much is lost as was said, and of the other way nothing.
+func TestShareOfTraffic(t *testing.T) {
+	inPrivateNetwork(t, func(n *network) {
+		n1, n2 := n.hosts["n1"], n.hosts["n2"]
+		if err := n1.drop(scenario.IPTraffic, scenario.In, netip.Addr{}, 30); err != nil {
+			t.Fatal(err)
+		}
+		const sent = 1000
+		count := func(from, to *host) (arrived int) {
+			var receiver net.PacketConn
+			inside(t, to, func() (err error) {
+				receiver, err = net.ListenPacket("udp4", fmt.Sprintf("%v:9999", to.Addr))
+				return err
+			})
+			defer receiver.Close()
+			inside(t, from, func() error {
+				sender, err := net.Dial("udp4", receiver.LocalAddr().String())
+				if err != nil {
+					return err
+				}
+				defer sender.Close()
+				for range sent {
+					if _, err := sender.Write([]byte("hello")); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			for {
+				if err := receiver.SetReadDeadline(time.Now().Add(brief)); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := receiver.ReadFrom(make([]byte, 64)); err != nil {
+					return arrived
+				}
+				arrived++
+			}
+		}
+		// Ten times the standard deviation, 14, on either side.
+		if got := count(n2, n1); got < 560 || got > 840 {
+			t.Errorf("%d of %d came in, want about 700", got, sent)
+		}
+		forget(t, n1, n2)
+		if got := count(n1, n2); got != sent {
+			t.Errorf("%d of %d went out, want all", got, sent)
+		}
 	})
 }
 
@@ -128,7 +180,7 @@ func inPrivateNetwork(t *testing.T, f func(*network)) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
-		n, err := newNetwork(scenario.TwoNodes(), netip.MustParsePrefix("10.77.0.100/24"))
+		n, err := newNetwork(scenario.TwoNodes(), 24)
 		if err != nil {
 			return err
 		}
@@ -212,7 +264,7 @@ func answersARP(t *testing.T, from, to *host) bool {
 	t.Helper()
 	var voice *arpVoice
 	inside(t, from, func() (err error) {
-		voice, err = newARPVoice(netip.MustParseAddr("10.77.0.51"), to.Addr)
+		voice, err = newARPVoice(iface, netip.MustParseAddr("10.77.0.51"), to.Addr)
 		return err
 	})
 	defer voice.conn.Close()
@@ -221,7 +273,7 @@ func answersARP(t *testing.T, from, to *host) bool {
 	const number = 0x01020304
 	voice.ask(number)
 	seq, node, err := voice.listen(time.Now().Add(brief))
-	return err == nil && seq == number && node == to.mac.String()
+	return err == nil && seq == number && node == to.cables[0].mac.String()
 }
 
 // forget empties the hosts' ARP caches, so that one probe does not help the next.

@@ -28,7 +28,7 @@ func (p *player) forge(ctx context.Context, h *host, length time.Duration) error
 	defer conn.Close()
 	advert := vrrp.Packet{
 		Version: vrrp.V3, VRID: routerID, Priority: vrrp.PriorityOwner,
-		AdvertInterval: p.job.Scenario.AdvertInterval(), Addresses: []netip.Addr{p.job.Scenario.VIP.Addr()},
+		AdvertInterval: p.job.Scenario.AdvertInterval(), Addresses: []netip.Addr{p.job.Scenario.VIP().Addr()},
 	}
 	payload, err := advert.Append(nil, h.Addr, vrrp.Group())
 	if err != nil {

@@ -8,16 +8,21 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/solovip/solovip/lab/disk"
 )
 
 // Helpers returns the names of the commands by which a run calls its own binary, as
 // "BINARY lab NAME ...". Every binary that calls Run has to give them to Helper.
-func Helpers() []string { return []string{stageName, serviceName} }
+func Helpers() []string { return []string{stageName, serviceName, agentName, diskName} }
 
 const (
 	stageName   = "stage"
 	serviceName = "service"
+	agentName   = "agent"
+	diskName    = "disk"
 )
 
 // Helper carries out a helper command: its name and arguments are args.
@@ -27,6 +32,14 @@ func Helper(ctx context.Context, args []string, in io.Reader, out io.Writer) err
 		return Stage(in, out)
 	case len(args) > 1 && args[0] == serviceName:
 		return controlService(ctx, args[1:])
+	case len(args) == 2 && args[0] == agentName:
+		status, err := runAgent(strings.TrimPrefix(args[1], "--report="), in, out)
+		if err == nil && status != 0 {
+			os.Exit(status) // it is all that an agent's caller looks at
+		}
+		return err
+	case len(args) > 2 && args[0] == diskName:
+		return disk.Exec(strings.TrimPrefix(args[1], "--socket="), args[2:])
 	}
 	return errors.New("this command is for the lab's own use")
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,22 +11,26 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/solovip/solovip/lab/disk"
 	"github.com/solovip/solovip/lab/scenario"
 )
 
 // host is a machine of the lab.
 type host struct {
 	scenario.Host
-	ns       int    // its network namespace
-	port     string // the switch's end of its cable
-	mac      net.HardwareAddr
-	dir      string // its files
+	ns       int     // its network namespace
+	cables   []cable // the first one leads to the first network
+	dir      string  // its files
 	firewall firewall
+	system   scenario.System // nodes only: what it runs, from its next start on
+	disk     *disk.Disk      // what its daemon writes to; nil: one that is never slow
+	off      atomic.Bool     // it has no power
 
 	mu   sync.Mutex // guards main and told
 	main *exec.Cmd  // the daemon; nil: not running
@@ -64,6 +67,16 @@ func (h *host) start(argv []string, ended func(how string, wanted bool)) error {
 		ended(cmd.ProcessState.String(), wanted)
 	}()
 	return nil
+}
+
+// reload asks the host's daemon to read its configuration again.
+func (h *host) reload() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.main == nil {
+		return fmt.Errorf("reload %s: no daemon runs there", h.Name)
+	}
+	return h.main.Process.Signal(syscall.SIGHUP)
 }
 
 // stop asks the host's daemon to end in order.
@@ -227,18 +240,46 @@ func isService(procDir string) bool {
 	return err == nil && bytes.Contains(cmdline, []byte("\x00lab\x00"+serviceName+"\x00"))
 }
 
-// setPort sets the switch's end of the host's cable up or down; down, the host has no carrier.
-func (h *host) setPort(up bool) error {
-	link, err := netlink.LinkByName(h.port)
+// setPort sets the switch's end of the host's cable up or down; down, the host has no
+// carrier. Without a link it does so for all its cables.
+func (h *host) setPort(up bool, link string) error {
+	for _, c := range h.cables {
+		if link != "" && link != c.name {
+			continue
+		}
+		if err := setLink(c.port, up); err != nil {
+			return fmt.Errorf("the port of %s: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+// setInterface sets the host's own end of its cable up or down, without a link all of them.
+func (h *host) setInterface(up bool, link string) error {
+	return h.inside(func() error {
+		for _, c := range h.cables {
+			if link != "" && link != c.name {
+				continue
+			}
+			if err := setLink(c.name, up); err != nil {
+				return fmt.Errorf("an interface of %s: %w", h.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+func setLink(name string, up bool) error {
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return fmt.Errorf("find the port of %s: %w", h.Name, err)
+		return fmt.Errorf("find %s: %w", name, err)
 	}
 	set := netlink.LinkSetDown
 	if up {
 		set = netlink.LinkSetUp
 	}
 	if err := set(link); err != nil {
-		return fmt.Errorf("set the port of %s: %w", h.Name, err)
+		return fmt.Errorf("set %s up (%v): %w", name, up, err)
 	}
 	return nil
 }
@@ -250,34 +291,51 @@ func (h *host) powerOff() error {
 	if err := h.signal(syscall.SIGSTOP, true); err != nil {
 		return err
 	}
-	if err := h.setPort(false); err != nil {
+	h.off.Store(true)
+	if err := h.setPort(false, ""); err != nil {
 		return err
 	}
 	if err := h.kill(true); err != nil {
 		return err
 	}
-	return h.inside(func() error {
-		link, err := netlink.LinkByName(iface)
-		if err != nil {
-			return fmt.Errorf("find %s of %s: %w", iface, h.Name, err)
+	return h.inside(h.forget)
+}
+
+// forget removes what daemons gave the host's kernel: addresses, and interfaces of their own.
+func (h *host) forget() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list the interfaces of %s: %w", h.Name, err)
+	}
+	for _, link := range links {
+		name := link.Attrs().Name
+		i := slices.IndexFunc(h.cables, func(c cable) bool { return c.name == name })
+		switch {
+		case i < 0 && link.Type() == "macvlan":
+			if err := netlink.LinkDel(link); err != nil {
+				return fmt.Errorf("forget %s on %s: %w", name, h.Name, err)
+			}
+			continue
+		case i < 0:
+			continue
 		}
 		if err := netlink.LinkSetDown(link); err != nil {
-			return fmt.Errorf("set %s of %s down: %w", iface, h.Name, err)
+			return fmt.Errorf("set %s of %s down: %w", name, h.Name, err)
 		}
 		addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
 		if err != nil {
 			return fmt.Errorf("list the addresses of %s: %w", h.Name, err)
 		}
 		for _, addr := range addrs {
-			if addr.IP.Equal(h.Addr.AsSlice()) {
+			if addr.IP.Equal(h.cables[i].addr.AsSlice()) {
 				continue
 			}
 			if err := netlink.AddrDel(link, &addr); err != nil {
 				return fmt.Errorf("forget %v on %s: %w", addr.IP, h.Name, err)
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // wipe removes what the host's daemon keeps over restarts. It must have ended.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -14,31 +15,29 @@ import (
 	"github.com/solovip/solovip/lab/scenario"
 )
 
-// iface is every host's interface on the switch, as its configuration names it.
-const iface = "eth0"
+// iface is every host's interface on the first network, as its configuration names it.
+const iface = scenario.FirstLink
 
-// network is the lab's wiring: a bridge in the stage's own namespace with a port for
-// each host.
+// network is the lab's wiring: a bridge for each network, in the stage's own namespace,
+// with a port for each host that is on it.
 type network struct {
-	bridge *netlink.Bridge
-	hosts  map[string]*host
+	switches []*netlink.Bridge
+	hosts    map[string]*host
 }
 
-// newNetwork makes the switch and the hosts.
-func newNetwork(hosts []scenario.Host, vip netip.Prefix) (*network, error) {
-	flood := false // nobody queries for groups here, so let multicast reach every port
-	n := &network{
-		bridge: &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "switch"}, MulticastSnooping: &flood},
-		hosts:  make(map[string]*host),
+// newNetwork makes the switches and the hosts.
+func newNetwork(hosts []scenario.Host, bits int) (*network, error) {
+	n := &network{hosts: make(map[string]*host)}
+	if err := n.addSwitch("switch"); err != nil {
+		return nil, err
 	}
-	if err := netlink.LinkAdd(n.bridge); err != nil {
-		return nil, fmt.Errorf("make the switch (a bridge): %w", err)
-	}
-	if err := netlink.LinkSetUp(n.bridge); err != nil {
-		return nil, fmt.Errorf("switch on: %w", err)
+	if slices.ContainsFunc(hosts, func(h scenario.Host) bool { return h.Second.IsValid() }) {
+		if err := n.addSwitch("switch2"); err != nil {
+			return nil, err
+		}
 	}
 	for _, h := range hosts {
-		made, err := n.addHost(h, vip.Bits())
+		made, err := n.addHost(h, bits)
 		if err != nil {
 			n.close()
 			return nil, fmt.Errorf("make host %s: %w", h.Name, err)
@@ -48,39 +47,66 @@ func newNetwork(hosts []scenario.Host, vip netip.Prefix) (*network, error) {
 	return n, nil
 }
 
+func (n *network) addSwitch(name string) error {
+	flood := false // nobody queries for groups here, so let multicast reach every port
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}, MulticastSnooping: &flood}
+	if err := netlink.LinkAdd(bridge); err != nil {
+		return fmt.Errorf("make the switch (a bridge): %w", err)
+	}
+	if err := netlink.LinkSetUp(bridge); err != nil {
+		return fmt.Errorf("switch on: %w", err)
+	}
+	n.switches = append(n.switches, bridge)
+	return nil
+}
+
+// cable leads from a host to a switch.
+type cable struct {
+	name string     // the host's interface
+	port string     // the switch's end
+	addr netip.Addr // of the interface
+	mac  net.HardwareAddr
+}
+
 func (n *network) addHost(h scenario.Host, bits int) (*host, error) {
 	ns, err := newNamespace()
 	if err != nil {
 		return nil, err
 	}
-	made := &host{Host: h, ns: ns, port: "to-" + h.Name, mac: hardwareAddr(h.Addr)}
-	cable := &netlink.Veth{
-		LinkAttrs:        netlink.LinkAttrs{Name: made.port, MasterIndex: n.bridge.Index},
-		PeerName:         iface,
-		PeerHardwareAddr: made.mac,
-		PeerNamespace:    netlink.NsFd(ns),
+	made := &host{Host: h, ns: ns}
+	made.cables = []cable{{iface, "to-" + h.Name, h.Addr, hardwareAddr(h.Addr)}}
+	if h.Second.IsValid() {
+		made.cables = append(made.cables, cable{scenario.SecondLink, "to2-" + h.Name, h.Second, hardwareAddr(h.Second)})
 	}
-	if err := netlink.LinkAdd(cable); err != nil {
-		return made, fmt.Errorf("connect it to the switch: %w", err)
+	for i, c := range made.cables {
+		veth := &netlink.Veth{
+			LinkAttrs:        netlink.LinkAttrs{Name: c.port, MasterIndex: n.switches[i].Index},
+			PeerName:         c.name,
+			PeerHardwareAddr: c.mac,
+			PeerNamespace:    netlink.NsFd(ns),
+		}
+		if err := netlink.LinkAdd(veth); err != nil {
+			return made, fmt.Errorf("connect it to the switch: %w", err)
+		}
 	}
-	if err := made.setPort(true); err != nil {
+	if err := made.setPort(true, ""); err != nil {
 		return made, err
 	}
 	return made, made.inside(func() error {
 		// IPv6 only adds noise to this topology. Some containers mount /proc/sys read-only.
 		_ = os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
-		for _, name := range []string{"lo", iface} {
-			link, err := netlink.LinkByName(name)
+		for _, c := range append(made.cables, cable{name: "lo"}) {
+			link, err := netlink.LinkByName(c.name)
 			if err != nil {
-				return fmt.Errorf("find %s: %w", name, err)
+				return fmt.Errorf("find %s: %w", c.name, err)
 			}
 			if err := netlink.LinkSetUp(link); err != nil {
-				return fmt.Errorf("set %s up: %w", name, err)
+				return fmt.Errorf("set %s up: %w", c.name, err)
 			}
-			if name == iface {
-				addr := &netlink.Addr{IPNet: &net.IPNet{IP: h.Addr.AsSlice(), Mask: net.CIDRMask(bits, 32)}}
+			if c.addr.IsValid() {
+				addr := &netlink.Addr{IPNet: &net.IPNet{IP: c.addr.AsSlice(), Mask: net.CIDRMask(bits, 32)}}
 				if err := netlink.AddrAdd(link, addr); err != nil {
-					return fmt.Errorf("add %v to %s: %w", h.Addr, name, err)
+					return fmt.Errorf("add %v to %s: %w", c.addr, c.name, err)
 				}
 			}
 		}
@@ -92,12 +118,14 @@ func (n *network) addHost(h scenario.Host, bits int) (*host, error) {
 // carries nothing between two isolated ports.
 func (n *network) setIsolated(cut bool, names ...string) error {
 	for _, name := range names {
-		link, err := netlink.LinkByName(n.hosts[name].port)
-		if err != nil {
-			return fmt.Errorf("find the port of %s: %w", name, err)
-		}
-		if err := netlink.LinkSetIsolated(link, cut); err != nil {
-			return fmt.Errorf("isolate the port of %s: %w", name, err)
+		for _, c := range n.hosts[name].cables {
+			link, err := netlink.LinkByName(c.port)
+			if err != nil {
+				return fmt.Errorf("find the port of %s: %w", name, err)
+			}
+			if err := netlink.LinkSetIsolated(link, cut); err != nil {
+				return fmt.Errorf("isolate the port of %s: %w", name, err)
+			}
 		}
 	}
 	return nil
@@ -112,8 +140,10 @@ func (n *network) close() {
 // nodeOf returns the name of the host with this hardware address, or the address itself.
 func (n *network) nodeOf(mac net.HardwareAddr) string {
 	for name, h := range n.hosts {
-		if h.mac.String() == mac.String() {
-			return name
+		for _, c := range h.cables {
+			if c.mac.String() == mac.String() {
+				return name
+			}
 		}
 	}
 	return mac.String()

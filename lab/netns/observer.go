@@ -18,8 +18,10 @@ type observer struct {
 	seen     chan struct{} // has an element after an observation
 	service  verify.Source // by which a service is seen to answer
 
-	mu   sync.Mutex // guards rec and runs
-	rec  *verify.Recorder
+	vips []string // the names of the claims whose VIPs are looked at
+
+	mu   sync.Mutex          // guards recs and runs
+	recs []*verify.Recorder  // by VIP
 	runs map[string]lifetime // by host: its daemon
 }
 
@@ -29,13 +31,18 @@ type lifetime struct {
 	since time.Duration
 }
 
-func newObserver(nodes []string, service verify.Source, progress func(verify.Mark)) *observer {
+func newObserver(nodes, vips []string, service verify.Source, progress func(verify.Mark)) *observer {
+	var recs []*verify.Recorder
+	for range vips {
+		recs = append(recs, verify.NewRecorder(nodes))
+	}
 	return &observer{
+		vips:     vips,
+		recs:     recs,
 		service:  service,
 		begin:    boottime.Now(),
 		progress: progress,
 		seen:     make(chan struct{}, 1),
-		rec:      verify.NewRecorder(nodes),
 		runs:     make(map[string]lifetime),
 	}
 }
@@ -43,10 +50,13 @@ func newObserver(nodes []string, service verify.Source, progress func(verify.Mar
 // now returns the time since the history began.
 func (o *observer) now() time.Duration { return boottime.Now().Sub(o.begin) }
 
-// record calls f with the recorder and then wakes who waits for an event.
-func (o *observer) record(f func(*verify.Recorder)) {
+// record calls f with the recorder of the first VIP and then wakes who waits for an event.
+func (o *observer) record(f func(*verify.Recorder)) { o.recordOf(0, f) }
+
+// recordOf does so with that of any.
+func (o *observer) recordOf(vip int, f func(*verify.Recorder)) {
 	o.mu.Lock()
-	f(o.rec)
+	f(o.recs[vip])
 	o.mu.Unlock()
 	select {
 	case o.seen <- struct{}{}:
@@ -83,20 +93,21 @@ func (o *observer) await(ctx context.Context, step scenario.Step) bool {
 		case <-ctx.Done():
 			return false
 		case <-o.seen: // the address sampler alone makes a thousand observations a second
-			if since, ok := o.happens(step.Event, step.Host); ok && o.now()-since >= step.For {
+			if since, ok := o.happens(step); ok && o.now()-since >= step.For {
 				return true
 			}
 		}
 	}
 }
 
-// happens reports whether an event is seen now, and since when.
-func (o *observer) happens(event scenario.Event, host string) (since time.Duration, ok bool) {
+// happens reports whether the event that a step waits for is seen now, and since when.
+func (o *observer) happens(step scenario.Step) (since time.Duration, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	answering, since := o.rec.Holding(verify.ARP)
+	rec, host := o.recs[max(0, slices.Index(o.vips, step.Claim))], step.Host
+	answering, since := rec.Holding(verify.ARP)
 	alone := len(answering) == 1 && answering[0] == host
-	switch event {
+	switch step.Event {
 	case scenario.Answers:
 		return since, slices.Contains(answering, host)
 	case scenario.Alone:
@@ -106,7 +117,7 @@ func (o *observer) happens(event scenario.Event, host string) (since time.Durati
 	case scenario.Ended:
 		return o.runs[host].since, !o.runs[host].runs
 	case scenario.Serves:
-		serving, from := o.rec.Holding(o.service)
+		serving, from := rec.Holding(o.service)
 		return max(since, from), alone && len(serving) == 1 && serving[0] == host
 	}
 	return 0, false
@@ -116,5 +127,13 @@ func (o *observer) happens(event scenario.Event, host string) (since time.Durati
 func (o *observer) history(end time.Duration) verify.History {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.rec.History(end)
+	history := o.recs[0].History(end)
+	for i, rec := range o.recs[1:] {
+		other := rec.History(end)
+		history.Others = append(history.Others, verify.History{Name: o.vips[i+1], Spans: other.Spans, Gaps: other.Gaps, Blind: other.Blind})
+	}
+	if len(history.Others) > 0 {
+		history.Name = o.vips[0]
+	}
+	return history
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/internal/boottime"
+	"github.com/solovip/solovip/lab/disk"
 	"github.com/solovip/solovip/lab/scenario"
 	"github.com/solovip/solovip/lab/verify"
 )
@@ -38,6 +40,8 @@ type player struct {
 
 	waited time.Duration // when the run was ready, see waiting
 
+	loads sync.WaitGroup // under way
+
 	mu   sync.Mutex // guards over
 	over bool       // the scenario has been played: daemons may end
 }
@@ -53,7 +57,7 @@ const (
 // setUp makes the network and the files of all hosts.
 func (p *player) setUp() (err error) {
 	s := p.job.Scenario
-	if p.net, err = newNetwork(s.Hosts, s.VIP); err != nil {
+	if p.net, err = newNetwork(s.Hosts, s.VIP().Bits()); err != nil {
 		return err
 	}
 	p.setup = setup{job: p.job, dir: p.job.Dir, report: filepath.Join(p.job.Dir, "service.sock")}
@@ -75,7 +79,7 @@ func (p *player) setUp() (err error) {
 				return fmt.Errorf("write the configuration of %s: %w", h.Name, err)
 			}
 		}
-		if h.Role == scenario.Node && p.job.System == scenario.Keepalived {
+		if h.Role == scenario.Node && p.setup.plays(scenario.Keepalived) {
 			if err := p.minister(h); err != nil {
 				return err
 			}
@@ -96,6 +100,11 @@ func (p *player) store(h *host) error {
 			return fmt.Errorf("mount a small file system on %s: %w", h.stateDir(), err)
 		}
 		return nil
+	}
+	if slices.ContainsFunc(p.job.Scenario.Steps, func(s scenario.Step) bool { return s.Do == scenario.SlowDisk && s.Host == h.Name }) {
+		var err error
+		h.disk, err = disk.Listen(p.setup.diskSocket(h))
+		return err
 	}
 	if h.Role != scenario.Etcd || p.job.Keep {
 		return nil
@@ -128,8 +137,12 @@ func (p *player) watch(ctx context.Context) (context.Context, error) {
 	for _, n := range s.Named(scenario.Node) {
 		nodes = append(nodes, p.net.hosts[n.Name])
 	}
+	var vips []netip.Addr
+	for _, c := range s.Claims {
+		vips = append(vips, c.VIP.Addr())
+	}
 	var err error
-	if p.sampler, err = newSampler(nodes, s.VIP.Addr()); err != nil {
+	if p.sampler, err = newSampler(nodes, vips); err != nil {
 		return nil, err
 	}
 	client := p.net.hosts[s.Named(scenario.Client)[0].Name]
@@ -141,7 +154,7 @@ func (p *player) watch(ctx context.Context) (context.Context, error) {
 	ctx, p.cancel = context.WithCancel(ctx)
 	p.watching, ctx = errgroup.WithContext(ctx)
 	p.watching.Go(func() error { return p.sampler.run(ctx, p.seen) })
-	p.watching.Go(func() error { return web.work(ctx, client.ns, s.VIP.Addr()) })
+	p.watching.Go(func() error { return web.work(ctx, client.ns, s.VIP().Addr()) })
 	for _, a := range append(voices, asker{source: verify.HTTP, voice: web, every: httpEvery, patience: httpWaitLong}) {
 		p.watching.Go(func() error { return a.run(ctx, p.seen) })
 	}
@@ -149,36 +162,56 @@ func (p *player) watch(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
-// voices opens the client's sockets.
+// voices opens the client's sockets: one for each VIP's ARP, and one for the service.
 func (p *player) voices(client *host) ([]asker, error) {
-	vip := p.job.Scenario.VIP.Addr()
-	var arp *arpVoice
+	var voices []asker
+	for i, c := range p.job.Scenario.Claims {
+		v, err := p.arpVoice(client, c)
+		if err != nil {
+			return nil, err
+		}
+		voices = append(voices, asker{vip: i, source: verify.ARP, voice: v, every: arpEvery, patience: arpPatience})
+	}
 	var udp *udpVoice
 	err := client.inside(func() (err error) {
-		// The address after the client's is the oracle's, for ARP only.
-		if arp, err = newARPVoice(client.Addr.Next(), vip); err != nil {
-			return err
-		}
-		udp, err = newUDPVoice(vip)
+		udp, err = newUDPVoice(p.job.Scenario.VIP().Addr())
+		return err
+	})
+	return append(voices, asker{source: verify.UDP, voice: udp, every: udpEvery, patience: udpPatience}), err
+}
+
+// arpVoice opens the client's socket for the ARP of a claim's VIP.
+func (p *player) arpVoice(client *host, c scenario.Claim) (voice, error) {
+	// The address after the client's is the oracle's, for ARP only.
+	from, link := client.Addr.Next(), p.job.Scenario.Link(c)
+	if link == scenario.SecondLink {
+		from = client.Second.Next()
+	}
+	var arp *arpVoice
+	err := client.inside(func() (err error) {
+		arp, err = newARPVoice(link, from, c.VIP.Addr())
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	arp.nodeOf, arp.announce = p.net.nodeOf, p.announced()
-	return []asker{
-		{source: verify.ARP, voice: arp, every: arpEvery, patience: arpPatience},
-		{source: verify.UDP, voice: udp, every: udpEvery, patience: udpPatience},
-	}, nil
+	arp.nodeOf, arp.announce = p.net.nodeOf, p.announced(c)
+	if p.job.Scenario.Sets(scenario.InstanceBlock, "use_vmac") {
+		return newSwitchVoice(arp, p.net.hosts)
+	}
+	return arp, nil
 }
 
 // announced returns a function that notes gratuitous ARP, when it is another node's than
 // the one before.
-func (p *player) announced() func(node string) {
-	last := ""
+func (p *player) announced(c scenario.Claim) func(node string) {
+	last, what := "", "the VIP"
+	if len(p.job.Scenario.Claims) > 1 {
+		what += " of " + c.Name
+	}
 	return func(node string) {
 		if node != last {
-			p.seen.mark(verify.Notice, node, node+" announces the VIP by gratuitous ARP")
+			p.seen.mark(verify.Notice, node, node+" announces "+what+" by gratuitous ARP")
 		}
 		last = node
 	}
@@ -195,11 +228,17 @@ func (p *player) hearServices() {
 	}
 }
 
+// hearService hears what connects to the oracle's socket: a guarded service, or a fence agent.
 func (p *player) hearService(conn net.Conn) {
 	defer conn.Close()
 	lines := bufio.NewScanner(conn)
 	node, stopped := "", false
 	for lines.Scan() {
+		var order agentOrder
+		if err := json.Unmarshal(lines.Bytes(), &order); err == nil && order.Agent != "" {
+			_ = json.NewEncoder(conn).Encode(p.power(order)) // an agent that was killed meanwhile does not matter
+			return
+		}
 		var r report
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			return
@@ -281,6 +320,11 @@ func (p *player) close() {
 		p.sampler.close()
 	}
 	if p.net != nil {
+		for _, h := range p.net.hosts {
+			if h.disk != nil {
+				_ = h.disk.Close()
+			}
+		}
 		p.net.close()
 	}
 }

@@ -21,12 +21,14 @@ func TestSolovip(t *testing.T) {
 		t.Fatalf("build solovip: %v\n%s", err, out)
 	}
 	runs := map[scenario.System][]string{
-		scenario.Quorum: {"peers-cut", "master-isolated", "power-off", "freeze", "worker-killed", "orderly-stop", "handover"},
-		scenario.Veto:   {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover"},
+		scenario.Quorum: {"three-nodes", "peers-cut", "master-isolated", "power-off", "freeze", "worker-killed", "orderly-stop", "handover"},
+		scenario.Veto:   {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover", "isolation-hold", "isolation-hold-power-off", "isolation-fence", "isolation-fence-power-off"},
 		scenario.VRRP:   {"failover", "orderly-stop", "killed", "forged-advert"},
 	}
 	for _, s := range scenario.Shipped() {
-		runs[scenario.Lease] = append(runs[scenario.Lease], s.Name)
+		if s.On(scenario.Lease) {
+			runs[scenario.Lease] = append(runs[scenario.Lease], s.Name)
+		}
 	}
 	for system, names := range runs {
 		for _, name := range names {
@@ -38,6 +40,9 @@ func TestSolovip(t *testing.T) {
 				}
 				if s.Web {
 					needNginx(t)
+				}
+				if s.Begin == scenario.Keepalived {
+					needKeepalived(t)
 				}
 				if len(s.Named(scenario.Etcd)) > 0 {
 					needEtcd(t)

@@ -123,7 +123,11 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	if job.Scenario.Web {
 		service = verify.HTTP
 	}
-	p := &player{job: job, seen: newObserver(nodes, service, progress), random: rand.New(rand.NewPCG(job.Seed, 0))}
+	var vips []string
+	for _, c := range job.Scenario.Claims {
+		vips = append(vips, c.Name)
+	}
+	p := &player{job: job, seen: newObserver(nodes, vips, service, progress), random: rand.New(rand.NewPCG(job.Seed, 0))}
 	defer p.close()
 	if err := p.setUp(); err != nil {
 		return Result{}, err
@@ -134,6 +138,7 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	}
 	// An oracle that fails ends the play, and its error says more than that end.
 	err = p.playSteps(watched)
+	p.loads.Wait()
 	history, failed := p.stopWatching()
 	if err := cmp.Or(failed, err); err != nil {
 		return Result{}, err

@@ -63,18 +63,19 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 		p.seen.mark(verify.Notice, "", fmt.Sprintf("wait for %v, drawn from the seed %d", drawn.Round(time.Millisecond), p.job.Seed))
 		last(ctx, drawn)
 		return true, nil
-	case scenario.Handover, scenario.StandbyOn, scenario.StandbyOff, scenario.TakeOver:
+	case scenario.Handover, scenario.StandbyOn, scenario.StandbyOff, scenario.TakeOver, scenario.FenceNow, scenario.FenceClear:
 		p.seen.mark(verify.Order, step.Host, step.String())
 		return p.order(ctx, step)
-	case scenario.Stop, scenario.Lead:
+	case scenario.Stop, scenario.Lead, scenario.Edit, scenario.Reload, scenario.Install:
 		p.seen.mark(verify.Order, step.Host, step.String())
-	case scenario.Start, scenario.Thaw, scenario.Plug, scenario.Join, scenario.Allow:
+	case scenario.Start, scenario.Thaw, scenario.Plug, scenario.Join, scenario.Allow, scenario.LinkUp, scenario.MendDisk:
 		kind := verify.Heal
 		if step.Do == scenario.Start && step.Host == "" {
 			kind = verify.Setup
 		}
 		p.seen.mark(kind, step.Host, step.String())
-	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.KillGuardian, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge:
+	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.KillGuardian, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge,
+		scenario.LinkDown, scenario.Flap, scenario.SlowDisk, scenario.Load:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -120,35 +121,83 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 	case scenario.BreakService:
 		return h.breakService()
 	case scenario.Assign:
-		vip := p.job.Scenario.VIP
+		vip := p.job.Scenario.VIP()
 		return h.assign(vip.Addr().AsSlice(), net.CIDRMask(vip.Bits(), vip.Addr().BitLen()))
 	case scenario.Fill:
 		return h.fill()
 	case scenario.PowerOff:
 		return h.powerOff()
 	case scenario.Unplug, scenario.Plug:
-		return h.setPort(step.Do == scenario.Plug)
+		return h.setPort(step.Do == scenario.Plug, step.Link)
+	case scenario.LinkDown, scenario.LinkUp:
+		return h.setInterface(step.Do == scenario.LinkUp, step.Link)
 	case scenario.Cut, scenario.Join:
 		return p.net.setIsolated(step.Do == scenario.Cut, step.Host, step.Peer)
 	case scenario.Drop:
-		var peer netip.Addr
-		if step.Peer != "" {
-			peer = p.net.hosts[step.Peer].Addr
-		}
-		return h.drop(step.Traffic, step.Way, peer)
+		return p.drop(h, step)
 	case scenario.Allow:
 		return h.allow()
 	case scenario.Wipe:
 		return h.wipe()
-	case scenario.Forge:
+	case scenario.Forge, scenario.Flap, scenario.Load, scenario.SlowDisk, scenario.MendDisk:
+		return p.trouble(ctx, h, step)
+	case scenario.Lead:
+		return p.lead(ctx, h)
+	case scenario.Edit:
+		return p.setup.edit(h, step.Old, step.New)
+	case scenario.Reload:
+		return h.reload()
+	case scenario.Install:
+		return p.setup.install(h, step.System)
+	case scenario.Await, scenario.MarkReady, scenario.Hold, scenario.Phase, scenario.Handover, scenario.StandbyOn, scenario.StandbyOff, scenario.TakeOver,
+		scenario.FenceNow, scenario.FenceClear:
+	}
+	return errors.New("not a change")
+}
+
+// trouble makes a kind of trouble that lasts.
+func (p *player) trouble(ctx context.Context, h *host, step scenario.Step) error {
+	if step.Do == scenario.Forge {
 		err := p.forge(ctx, h, step.For)
 		p.seen.mark(verify.Heal, h.Name, h.Name+" forges no more adverts")
 		return err
-	case scenario.Lead:
-		return p.lead(ctx, h)
-	case scenario.Await, scenario.MarkReady, scenario.Hold, scenario.Phase, scenario.Handover, scenario.StandbyOn, scenario.StandbyOff, scenario.TakeOver:
 	}
-	return errors.New("not a change")
+	if step.Do == scenario.Flap {
+		err := p.flap(ctx, h, step)
+		p.seen.mark(verify.Heal, h.Name, "the cable of "+h.Name+" is in place")
+		return err
+	}
+	if step.Do == scenario.Load {
+		p.load(ctx, h, step.For)
+		return nil
+	}
+	h.disk.Slow(step.For) // 0 when it is mended
+	return nil
+}
+
+// drop makes a host's firewall drop what the step says.
+func (p *player) drop(h *host, step scenario.Step) error {
+	if step.Traffic == scenario.UnaskedTraffic {
+		return h.rejectUnasked()
+	}
+	var peer netip.Addr
+	if step.Peer != "" {
+		peer = p.net.hosts[step.Peer].Addr
+	}
+	return h.drop(step.Traffic, step.Way, peer, step.Percent)
+}
+
+// flap takes a host's carrier away and gives it back, each for a random time of up to a
+// second, for as long as the step says. In the end it is there.
+func (p *player) flap(ctx context.Context, h *host, step scenario.Step) error {
+	end := time.Now().Add(step.For)
+	for up := false; time.Now().Before(end) && ctx.Err() == nil; up = !up {
+		if err := h.setPort(up, step.Link); err != nil {
+			return err
+		}
+		last(ctx, time.Duration(p.random.Int64N(int64(time.Second))))
+	}
+	return h.setPort(true, step.Link)
 }
 
 // order gives an operator's command on a host and waits for its end. A node that refuses
@@ -183,7 +232,7 @@ func (p *player) start(only string) error {
 				continue
 			}
 			p.seen.running(h.Name, true)
-			if err := h.start(argv, func(how string, wanted bool) { p.ended(h.Name, how, wanted) }); err != nil {
+			if err := h.start(p.setup.onDisk(h, argv), func(how string, wanted bool) { p.ended(h.Name, how, wanted) }); err != nil {
 				return err
 			}
 		}

@@ -8,18 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/lab/scenario"
-)
-
-// clusterName names the claim, the mesh and the instance in the lab's files.
-const (
-	clusterName = "lab"
-	claimName   = "VI_1"
-	routerID    = 77
 )
 
 // KeepalivedPath returns where keepalived is; it is often in no ordinary user's PATH.
@@ -50,12 +44,13 @@ func (s *setup) prepare() error {
 			return err
 		}
 	}
-	if s.job.System == scenario.Keepalived {
+	if s.plays(scenario.Keepalived) {
 		var err error
-		s.keepalived, err = KeepalivedPath()
-		return err
+		if s.keepalived, err = KeepalivedPath(); err != nil {
+			return err
+		}
 	}
-	if s.job.System == scenario.VRRP {
+	if s.job.System == scenario.Keepalived || s.job.System == scenario.VRRP {
 		return nil
 	}
 	if s.job.System == scenario.Lease && len(s.job.Scenario.Named(scenario.Etcd)) > 0 {
@@ -71,6 +66,31 @@ func (s *setup) prepare() error {
 	return nil
 }
 
+// plays reports whether some node runs the system at some time.
+func (s *setup) plays(system scenario.System) bool {
+	return s.job.System == system || s.job.Scenario.Begin == system ||
+		slices.ContainsFunc(s.job.Scenario.Steps, func(step scenario.Step) bool { return step.System == system })
+}
+
+// install lets a node run a system from its next start on; empty: the system under test.
+func (s *setup) install(h *host, system scenario.System) error {
+	h.system = cmp.Or(system, s.job.System)
+	return os.WriteFile(s.configFile(h), []byte(s.config(h, h.system)), 0o644)
+}
+
+// edit replaces a text in a node's configuration.
+func (s *setup) edit(h *host, from, to string) error {
+	text, err := os.ReadFile(s.configFile(h))
+	if err != nil {
+		return fmt.Errorf("edit the configuration of %s: %w", h.Name, err)
+	}
+	edited := strings.ReplaceAll(string(text), from, to)
+	if edited == string(text) {
+		return fmt.Errorf("edit the configuration of %s: there is no %q in it", h.Name, from)
+	}
+	return os.WriteFile(s.configFile(h), []byte(edited), 0o644)
+}
+
 // write writes the configuration of a node, and the scripts of its service.
 func (s *setup) write(h *host) error {
 	if err := s.guarded(h).Install(); err != nil {
@@ -81,22 +101,29 @@ func (s *setup) write(h *host) error {
 			return err
 		}
 	}
-	return os.WriteFile(s.configFile(h), []byte(s.config(h)), 0o644)
+	if s.shoots() {
+		if err := s.writeAgent(h); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(s.witnessFile(), []byte(s.config(h, s.job.System)), 0o644); err != nil { // the nodes' differ in what a witness ignores
+		return err
+	}
+	return s.install(h, s.job.Scenario.Begin)
 }
 
 // command returns how the host's daemon is started, nil if it runs none.
 func (s *setup) command(h *host) []string {
 	switch {
-	case h.Role == scenario.Node && s.job.System == scenario.Keepalived:
+	case h.Role == scenario.Node && h.system == scenario.Keepalived:
 		return []string{
 			s.keepalived, "--use-file", s.configFile(h), "--dont-fork", "--log-console", "--no-syslog",
 			"--vrrp", "--pid", filepath.Join(h.dir, "keepalived.pid"), "--vrrp_pid", filepath.Join(h.dir, "vrrp.pid"),
 		}
 	case h.Role == scenario.Node:
 		return s.solovip("node", h, s.configFile(h))
-	case h.Role == scenario.Witness && s.job.System.Exclusive():
-		nodes := s.job.Scenario.Named(scenario.Node)
-		return s.solovip("witness", h, filepath.Join(s.dir, nodes[0].Name, "solovip.conf"))
+	case h.Role == scenario.Witness && s.votes():
+		return s.solovip("witness", h, s.witnessFile())
 	case h.Role == scenario.Etcd && s.job.System == scenario.Lease:
 		return s.member(h)
 	}
@@ -108,13 +135,16 @@ func (s *setup) order(h *host, step scenario.Step) []string {
 	if step.Do == scenario.TakeOver {
 		return []string{s.job.Solovip, "node", "--" + string(step.Do), "--run-dir", h.runDir()}
 	}
-	argv := append([]string{s.job.Solovip}, strings.Fields(string(step.Do))...)
-	argv = append(argv, "--yes", "--run-dir", h.runDir())
+	argv := append([]string{s.job.Solovip}, strings.Split(string(step.Do), "-")...)
+	if step.Do != scenario.FenceClear {
+		argv = append(argv, "--yes")
+	}
+	argv = append(argv, "--run-dir", h.runDir())
 	if step.Peer != "" {
 		argv = append(argv, "--to", step.Peer)
 	}
-	if step.Do == scenario.Handover {
-		argv = append(argv, claimName)
+	if step.Do == scenario.Handover || step.Do == scenario.FenceNow {
+		argv = append(argv, s.claim(cmp.Or(step.Claim, s.job.Scenario.Claims[0].Name)))
 	}
 	return argv
 }
@@ -129,76 +159,10 @@ func (s *setup) solovip(command string, h *host, file string) []string {
 func (s *setup) keyFile() string { return filepath.Join(s.dir, "mesh.key") }
 
 func (s *setup) configFile(h *host) string {
-	if s.job.System == scenario.Keepalived {
+	if h.system == scenario.Keepalived {
 		return filepath.Join(h.dir, "keepalived.conf")
 	}
 	return filepath.Join(h.dir, "solovip.conf")
-}
-
-// config returns the text of a node's configuration: for all systems the same instance.
-func (s *setup) config(h *host) string {
-	var b strings.Builder
-	fifo := ""
-	if s.job.System == scenario.Keepalived {
-		fifo = fmt.Sprintf("    vrrp_notify_fifo %s\n", s.fifo(h))
-	}
-	fmt.Fprintf(&b, `global_defs {
-    router_id %s
-    vrrp_version 3
-%s}
-vrrp_instance %s {
-    state BACKUP
-    interface %s
-    virtual_router_id %d
-    priority %d
-    advert_int %v
-    virtual_ipaddress {
-        %v dev %s
-    }
-}
-`, h.Name, fifo, claimName, iface, routerID, h.Priority, s.job.Scenario.AdvertInterval().Seconds(), s.job.Scenario.VIP, iface)
-	if s.job.System.Solovip() {
-		b.WriteString(s.blocks(h))
-	}
-	return b.String()
-}
-
-// blocks returns what solovip adds to a keepalived.conf, as far as the mode has it.
-func (s *setup) blocks(h *host) string {
-	var b strings.Builder
-	if s.job.System != scenario.VRRP {
-		fmt.Fprintf(&b, "cluster %s {\n", clusterName)
-		for _, n := range s.job.Scenario.Named(scenario.Node) {
-			fmt.Fprintf(&b, "    node %s %v\n", n.Name, n.Addr)
-		}
-		if s.job.System.Exclusive() {
-			for _, w := range s.job.Scenario.Named(scenario.Witness) {
-				fmt.Fprintf(&b, "    witness %s %v\n", w.Name, w.Addr)
-			}
-		}
-		fmt.Fprintf(&b, "    mesh_port %d\n    key_file %s\n}\n", meshPort, s.keyFile())
-	}
-	if s.job.System == scenario.Lease {
-		b.WriteString("witness {\n    endpoints")
-		for _, role := range []scenario.Role{scenario.Witness, scenario.Etcd} {
-			for _, w := range s.job.Scenario.Named(role) {
-				fmt.Fprintf(&b, " http://%v:%d", w.Addr, witnessPort)
-			}
-		}
-		if s.job.Scenario.Timing != "" {
-			fmt.Fprintf(&b, "\n    timing %s", s.job.Scenario.Timing)
-		}
-		b.WriteString("\n}\n")
-	}
-	// So that a preferred node that was fenced comes back while the run lasts.
-	fmt.Fprintf(&b, "fencing {\n    clear_after 2\n    gate %s\n}\n", cmp.Or(s.job.Scenario.Gate, "on"))
-	if s.job.Scenario.Web {
-		b.WriteString(h.webGuard(s.nginx))
-		return b.String()
-	}
-	fmt.Fprintf(&b, "guard echo {\n    protects %s\n    stop_timeout 0.5\n    start %q\n    stop %q\n    status %q\n}\n",
-		claimName, s.service("start", h), s.service("stop", h), s.service("status", h))
-	return b.String()
 }
 
 // service returns the command line that controls the guarded service on a host.
@@ -211,6 +175,16 @@ func (s *setup) guarded(h *host) Service {
 	return Service{Node: h.Name, Dir: h.dir, Report: s.report, Lab: s.job.Lab}
 }
 
+// onDisk returns how a program is started whose disk can be slow.
+func (s *setup) onDisk(h *host, argv []string) []string {
+	if h.disk == nil {
+		return argv
+	}
+	return append([]string{s.job.Lab, "lab", diskName, "--socket=" + s.diskSocket(h)}, argv...)
+}
+
+func (s *setup) diskSocket(h *host) string { return filepath.Join(h.dir, "disk.sock") }
+
 func (s *setup) fifo(h *host) string { return filepath.Join(h.dir, "notify") }
 
 // minister does for keepalived what a guard does for solovip: it starts and stops the
@@ -221,7 +195,7 @@ func (s *setup) minister(h *host, states io.Reader) error {
 	lines := bufio.NewScanner(states)
 	for lines.Scan() {
 		words := strings.Fields(lines.Text()) // INSTANCE "VI_1" MASTER 150
-		if len(words) < 3 || words[0] != "INSTANCE" {
+		if len(words) < 3 || words[0] != "INSTANCE" || strings.Trim(words[1], `"`) != s.job.Scenario.Claims[0].Name {
 			continue
 		}
 		argv := s.guarded(h).Command("stop")

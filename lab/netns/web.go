@@ -58,7 +58,7 @@ func (h *host) writeNginx() error {
 }
 
 // webGuard returns the guard block of a host's nginx, as one would write it.
-func (h *host) webGuard(nginx string) string {
+func (h *host) webGuard(nginx, claim string) string {
 	start := strings.Join([]string{nginx, "-p", h.dir, "-e", "nginx.err", "-c", h.nginxFile()}, " ")
 	return fmt.Sprintf(`guard web {
     protects %s
@@ -70,7 +70,7 @@ func (h *host) webGuard(nginx string) string {
     health_timeout 1.5
     restart 2
 }
-`, claimName, start, filepath.Join(h.dir, "nginx.pid"), h.healthFile())
+`, claim, start, filepath.Join(h.dir, "nginx.pid"), h.healthFile())
 }
 
 // signalWeb sends a signal to every process of the host's nginx.

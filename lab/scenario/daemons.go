@@ -26,7 +26,7 @@ func powerOffFast() Scenario {
 	s := powerOff()
 	s.Name = "power-off-fast"
 	s.Text = "the same with advert_int 0.1 and timing fast"
-	s.Advert, s.Timing = 100*time.Millisecond, "fast"
+	s.Settings = []Setting{{Block: InstanceBlock, Line: "advert_int 0.1"}, {Block: WitnessBlock, Line: "timing fast"}}
 	// The witness lets n2 take 0.72 s after it saw the last renewal. The service follows
 	// as in powerOff.
 	const quick = 750 * time.Millisecond
@@ -109,7 +109,7 @@ func freezeByLifetime() Scenario {
 	s := freeze()
 	s.Name = "freeze-by-lifetime"
 	s.Text = "the same with gate lifetime: n1's address ends by its lifetime alone, and n2 waits for that"
-	s.Gate = "lifetime"
+	s.Settings = []Setting{{Block: FencingBlock, Line: "gate lifetime"}}
 	// n2 waits for 3.57 s from the last renewal that it saw.
 	late := silenced(1, "n2")
 	late.SilentAddress, late.Takeover, late.Serving = 0, 4200*time.Millisecond, guarded+time.Second

@@ -38,6 +38,11 @@ func TwoNodes() []Host {
 	}
 }
 
+// usualClaims returns the one claim of the usual lab.
+func usualClaims() []Claim {
+	return []Claim{{Name: "VI_1", VIP: netip.MustParsePrefix("10.77.0.100/24")}}
+}
+
 // ThreeEtcds returns the same hosts with an etcd of three members as the witness.
 func ThreeEtcds() []Host {
 	hosts := slices.DeleteFunc(TwoNodes(), func(h Host) bool { return h.Role == Witness })
@@ -59,6 +64,7 @@ func Shipped() []Scenario {
 		etcdMemberLost(), etcdLeaderLost(), etcdLeaderMoves(),
 		serviceKilled(), serviceHung(), serviceBroken(), addressByHand(), comesUpHolding(),
 	}
+	all = append(all, more()...)
 	for i := range all {
 		if all[i].Hosts == nil {
 			all[i].Hosts = TwoNodes()
@@ -66,7 +72,9 @@ func Shipped() []Scenario {
 		if e, ok := all[i].Expect[Lease]; ok && !needsWitness(all[i]) {
 			all[i].Expect[Quorum] = e
 		}
-		all[i].VIP = netip.MustParsePrefix("10.77.0.100/24")
+		if all[i].Claims == nil {
+			all[i].Claims = usualClaims()
+		}
 	}
 	return all
 }
@@ -74,7 +82,7 @@ func Shipped() []Scenario {
 // needsWitness reports whether what happens in the scenario, or how fast, depends on the
 // etcd of a witness.
 func needsWitness(s Scenario) bool {
-	return s.Timing != "" || len(s.Named(Etcd)) > 0 ||
+	return s.Sets(WitnessBlock, "") || len(s.Named(Etcd)) > 0 ||
 		slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Host == "w1" })
 }
 

@@ -60,6 +60,8 @@ type Mark struct {
 
 // History is what was recorded of one run. It can be judged again at any time.
 type History struct {
+	// Name is the VRRP instance whose VIP this is about.
+	Name  string        `json:"name,omitempty"`
 	Nodes []string      `json:"nodes"`
 	End   time.Duration `json:"end_ns"`
 	Spans []Span        `json:"spans"`
@@ -69,6 +71,20 @@ type History struct {
 	// Waiting is how much of the time since the run was ready some process of the machine,
 	// the lab's or another, waited for a processor. 0: the kernel does not tell.
 	Waiting time.Duration `json:"waiting_ns,omitempty"`
+	// Others are the histories of further VIPs of the same run. What all have in common
+	// stands in the first one only, see Parts.
+	Others []History `json:"others,omitempty"`
+}
+
+// Parts returns the histories of all VIPs of the run, each complete, the first one first.
+func (h History) Parts() []History {
+	parts := []History{h}
+	for _, o := range h.Others {
+		o.Nodes, o.End, o.Marks, o.Waiting = h.Nodes, h.End, h.Marks, h.Waiting
+		parts = append(parts, o)
+	}
+	parts[0].Others = nil
+	return parts
 }
 
 // first returns the instant of the first mark of the kind, and whether there is one.

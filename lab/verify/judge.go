@@ -35,6 +35,13 @@ type Expect struct {
 	Stays  bool   `json:"stays,omitempty"`  // the holder never changes
 	Moves  int    `json:"moves,omitempty"`  // how often the holder changes; 0: any number
 	Holder string `json:"holder,omitempty"` // who alone holds at the end; "": anybody
+
+	// Whole asks that the VIPs of the run, which are one sync group, are never on two nodes,
+	// each of them or one here and one there, for longer than two may hold one of them.
+	Whole bool `json:"whole,omitempty"`
+	// Others are what the further VIPs of the run must show, in the order of the history.
+	// One that is not named has to show what the zero Expect asks.
+	Others []Expect `json:"others,omitempty"`
 }
 
 // Verdict is what a run has shown, and where it fell short of what was expected.
@@ -54,8 +61,36 @@ type Verdict struct {
 // Pass reports whether the run has shown all that was expected.
 func (v Verdict) Pass() bool { return len(v.Failures) == 0 }
 
-// Judge measures a history and compares it with what was expected.
+// Judge measures a history and compares it with what was expected. With several VIPs the
+// figures are those of the first one, but for two holders, where the worst counts.
 func Judge(h History, e Expect) Verdict {
+	parts := h.Parts()
+	v := judgeOne(parts[0], e)
+	for i, part := range parts[1:] {
+		var expect Expect
+		if i < len(e.Others) {
+			expect = e.Others[i]
+		}
+		other := judgeOne(part, expect)
+		for _, text := range other.Failures {
+			if !slices.Contains(v.Failures, text) { // what the whole run missed is said once
+				v.Failures = append(v.Failures, part.Name+": "+text)
+			}
+		}
+		v.Inconclusive = v.Inconclusive || other.Inconclusive
+		v.Split, v.Lost = v.Split || other.Split, v.Lost || other.Lost
+		v.Figures.TwoHolders = max(v.Figures.TwoHolders, other.Figures.TwoHolders)
+	}
+	if apart := apart(parts); e.Whole && apart > e.TwoAtMost {
+		v.Failures = append(v.Failures, fmt.Sprintf("the group's addresses were on two nodes for %d ms, at most %d ms expected",
+			apart.Milliseconds(), e.TwoAtMost.Milliseconds()))
+		v.Figures.TwoHolders = max(v.Figures.TwoHolders, apart)
+	}
+	return v
+}
+
+// judgeOne judges the history of one VIP.
+func judgeOne(h History, e Expect) Verdict {
 	f := Measure(h)
 	if e.SilentAddress > 0 && f.TwoAddressed <= e.SilentAddress {
 		f.TwoHolders = f.TwoAnswering

@@ -182,6 +182,37 @@ func TestWhatAHeldUpLabProves(t *testing.T) {
 	}
 }
 
+// A run with two VIPs fails when one of them does, and says which.
+func TestJudgeOfTwoVIPs(t *testing.T) {
+	crosswise := func() History { // VI_2 is n2's all the time
+		h := powerOff()
+		h.Others = []History{{Name: "VI_2", Spans: []Span{{ARP, "n2", 100 * ms, 6000 * ms}, {Address, "n2", 100 * ms, 6000 * ms}}}}
+		return h
+	}
+	split := crosswise()
+	split.Others[0].Spans = append(split.Others[0].Spans, Span{ARP, "n1", 2000 * ms, 2010 * ms})
+	tests := []struct {
+		name    string
+		history History
+		expect  Expect
+		want    []string
+	}{
+		{"as it should be", crosswise(), Expect{Holder: "n2", Others: []Expect{{Stays: true, Holder: "n2"}}}, nil},
+		{"the other one has two holders", split, Expect{}, []string{"VI_2: two holders for 11 ms, at most 0 ms expected"}},
+		{"the other one has the wrong holder", crosswise(), Expect{Others: []Expect{{Holder: "n1"}}}, []string{"VI_2: holder at the end is n2, n1 expected"}},
+		// n1 has the one, n2 the other, from 100 to 999 ms.
+		{"a group in two places", crosswise(), Expect{Whole: true}, []string{"the group's addresses were on two nodes for 900 ms, at most 0 ms expected"}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, Judge(tt.history, tt.expect).Failures); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+	if f := Judge(split, Expect{}).Figures; f.TwoHolders != 11*ms {
+		t.Errorf("two holders %v", f.TwoHolders)
+	}
+}
+
 func TestVerdictInOneLine(t *testing.T) {
 	got := Judge(powerOff(), Expect{Holder: "n2"}).String()
 	want := "two holders 0 ms, nobody 2839 ms, take-over 2840 ms, holder at the end n2: PASS"

@@ -190,6 +190,18 @@ func Splits(h History, src Source) []Split {
 	return found
 }
 
+// apart returns how long two nodes answered for VIPs of one group, the same or different ones.
+func apart(parts []History) time.Duration {
+	all := parts[0]
+	all.Spans = nil
+	for _, part := range parts {
+		all.Spans = append(all.Spans, part.of(ARP)...)
+	}
+	together := newMillis(all.End)
+	together.splits(Splits(all, ARP))
+	return together.count()
+}
+
 // millis is a set of milliseconds of a history.
 type millis []bool
 
