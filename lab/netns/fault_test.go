@@ -124,7 +124,7 @@ func TestShareOfTraffic(t *testing.T) {
 		if err := n1.drop(scenario.IPTraffic, scenario.In, netip.Addr{}, 30); err != nil {
 			t.Fatal(err)
 		}
-		const sent = 1000
+		const sent, batches = 1000, 5 // in parts that a receive buffer holds
 		count := func(from, to *host) (arrived int) {
 			var receiver net.PacketConn
 			inside(t, to, func() (err error) {
@@ -132,28 +132,31 @@ func TestShareOfTraffic(t *testing.T) {
 				return err
 			})
 			defer receiver.Close()
-			inside(t, from, func() error {
-				sender, err := net.Dial("udp4", receiver.LocalAddr().String())
-				if err != nil {
-					return err
-				}
-				defer sender.Close()
-				for range sent {
-					if _, err := sender.Write([]byte("hello")); err != nil {
+			for range batches {
+				inside(t, from, func() error {
+					sender, err := net.Dial("udp4", receiver.LocalAddr().String())
+					if err != nil {
 						return err
 					}
+					defer sender.Close()
+					for range sent / batches {
+						if _, err := sender.Write([]byte("hello")); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				for {
+					if err := receiver.SetReadDeadline(time.Now().Add(brief)); err != nil {
+						t.Fatal(err)
+					}
+					if _, _, err := receiver.ReadFrom(make([]byte, 64)); err != nil {
+						break
+					}
+					arrived++
 				}
-				return nil
-			})
-			for {
-				if err := receiver.SetReadDeadline(time.Now().Add(brief)); err != nil {
-					t.Fatal(err)
-				}
-				if _, _, err := receiver.ReadFrom(make([]byte, 64)); err != nil {
-					return arrived
-				}
-				arrived++
 			}
+			return arrived
 		}
 		// Ten times the standard deviation, 14, on either side.
 		if got := count(n2, n1); got < 560 || got > 840 {

@@ -179,15 +179,17 @@ func handoverUnderLoad() Scenario {
 }
 
 func fenceNow() Scenario {
-	moves := verify.Expect{Takeover: time.Second, Nobody: 2 * time.Second, Moves: 2, Holder: "n1"}
+	moves := verify.Expect{Takeover: time.Second, Nobody: time.Second + takeover, Moves: 2, Holder: "n1"}
 	return Scenario{
 		Name: "fence-now",
-		Text: "an operator has n1 let go by force; n2 takes over, n1 stays out until the operator clears that, and gets the VIP back",
+		Text: "an operator has n1 let go by force and n2 takes over; n1 stays out until the operator clears that; then n2 loses power, and n1 takes over",
 		Steps: story(
 			Step{Do: FenceNow, Host: "n1"},
 			Step{Do: Await, Event: Serves, Host: "n2", For: 4 * time.Second, Within: reacting},
 			Step{Do: FenceClear, Host: "n1"},
-			back(),
+			Step{Do: Hold, For: 3 * time.Second},
+			Step{Do: PowerOff, Host: "n2"},
+			Step{Do: Await, Event: Serves, Host: "n1", For: time.Second, Within: reacting},
 		),
 		Expect: everywhere(moves, Lease, Veto),
 	}

@@ -12,12 +12,12 @@ import (
 // operators and firewalls do.
 func more() []Scenario {
 	return []Scenario{
-		threeNodes(), threeNodesLast(), threeNodesStandby(),
+		threeNodesStandby(),
 		dualMaster(), dualMasterBlocked(), twoNetworks(), syncGroup(), syncGroupHandover(),
 		isolationHold(), isolationHoldPowerOff(), isolationFence(), isolationFencePowerOff(),
 		linkDown(), flapping(), loss("loss-5", 5), loss("loss-15", 15), loss("loss-30", 30),
 		defaultFirewall(), defaultFirewallBoth(), defaultFirewallWitness(),
-		noPreempt(), handoverUnderLoad(), fenceNow(), reloadGood(), reloadBad(), rollingUpgrade(),
+		noPreempt(), handoverUnderLoad(), fenceNow(), reloadBad(), rollingUpgrade(),
 		witnessSlowDisk(), witnessSlowDiskPowerOff(), etcdLeaderKilledMeanwhile(),
 		vmac(), vmacMany(),
 	}
