@@ -38,8 +38,19 @@ func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
 		Usage: "list the scenarios",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print them whole, as JSON"}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "print them whole, as JSON"},
+			&cli.StringFlag{Name: "text", Usage: "print the scenario `NAME` as a file"},
+		},
 		Action: func(c *cli.Context) error {
+			if name := c.String("text"); name != "" {
+				s, err := find(name)
+				if err != nil {
+					return cli.Exit(err, exitBroken)
+				}
+				_, err = io.WriteString(c.App.Writer, scenario.Print(s))
+				return err
+			}
 			if c.Bool("json") {
 				return writeJSON(c.App.Writer, scenario.Shipped())
 			}
@@ -56,7 +67,7 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run scenarios and judge them; exits with 1 when two nodes hold or an expectation fails, 2 when the lab cannot run",
-		ArgsUsage: "NAME...",
+		ArgsUsage: "NAME|FILE...",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "run every scenario"},
 			&cli.StringSliceFlag{Name: "system", Usage: "what to test: solovip in the `MODE` lease (the default), quorum, veto or vrrp; or keepalived; may be given again"},

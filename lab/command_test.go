@@ -63,7 +63,10 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		want string
 	}{
 		{nil, "name a scenario"},
-		{[]string{"power-of"}, "power-off"}, // the list of those there are
+		{[]string{"power-of"}, `did you mean "power-off"?`},
+		{[]string{"witness"}, "there are: "},
+		{[]string{"./no.scenario"}, "no.scenario: no such file"},
+		{[]string{"testdata/mistyped.scenario"}, `testdata/mistyped.scenario:6:5: "pwoer-off" is not a step`},
 		{[]string{"--system", "heartbeat", "power-off"}, "lease, quorum, veto, vrrp, keepalived"},
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
 		{[]string{"--keepalived", "handover"}, "handover cannot be played on keepalived"},
@@ -74,6 +77,17 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		if !errors.As(err, &coder) || coder.ExitCode() != 2 || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v, want exit status 2 and %q", tt.args, err, tt.want)
 		}
+	}
+}
+
+// What is printed of a scenario is a file to begin with.
+func TestListPrintsAScenario(t *testing.T) {
+	var out strings.Builder
+	if err := command(&out).Run([]string{"solovip", "lab", "list", "--text", "power-off"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(out.String(), "scenario power-off\ntext ") || !strings.Contains(out.String(), "\n    power-off n1\n") {
+		t.Errorf("got %s", out.String())
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/solovip/solovip/internal/nearest"
 	"github.com/solovip/solovip/lab/scenario"
 )
 
@@ -57,13 +59,9 @@ func choose(names []string, all bool) ([]scenario.Scenario, error) {
 	}
 	var chosen []scenario.Scenario
 	for _, name := range names {
-		s, ok := scenario.Find(name)
-		if !ok {
-			var have []string
-			for _, s := range scenario.Shipped() {
-				have = append(have, s.Name)
-			}
-			return nil, fmt.Errorf("there is no scenario %q; there are: %s", name, strings.Join(have, ", "))
+		s, err := find(name)
+		if err != nil {
+			return nil, err
 		}
 		chosen = append(chosen, s)
 	}
@@ -71,6 +69,30 @@ func choose(names []string, all bool) ([]scenario.Scenario, error) {
 		return nil, errors.New("name a scenario (see: solovip lab list), or give --all")
 	}
 	return chosen, nil
+}
+
+// find returns the scenario of a name, or that of a file: a name has no dot and no slash.
+func find(name string) (scenario.Scenario, error) {
+	if strings.ContainsAny(name, "./") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return scenario.Scenario{}, fmt.Errorf("read a scenario: %w", err)
+		}
+		return scenario.Parse(name, string(text))
+	}
+	s, ok := scenario.Find(name)
+	if !ok {
+		var have []string
+		for _, s := range scenario.Shipped() {
+			have = append(have, s.Name)
+		}
+		remedy := "there are: " + strings.Join(have, ", ")
+		if near := nearest.Word(name, have); near != "" {
+			remedy = fmt.Sprintf("did you mean %q?", near)
+		}
+		return scenario.Scenario{}, fmt.Errorf("there is no scenario %q; %s", name, remedy)
+	}
+	return s, nil
 }
 
 // chooseSystems returns the systems of the given names, lease when there are none.

@@ -65,11 +65,11 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/verify", ""},
 	{"lab/vm", ""},
 	{"lab/disk", ""},
-	{"lab/scenario", "lab/verify"},
+	{"lab/scenario", "internal/nearest lab/verify"},
 	{"lab/netns", "internal/boottime lab/disk lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
 	// But for the simulator, which drives the core under virtual time.
 	{"lab/sim", "arbiter fencing node vrrp witness"},
-	{"lab", "lab/netns lab/scenario lab/verify"},
+	{"lab", "internal/nearest lab/netns lab/scenario lab/verify"},
 
 	// Packages of tests alone.
 	{"lab/stories", ""},
@@ -100,7 +100,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 var pure = []string{"internal/nearest", "arbiter", "vrrp", "witness", "fencing", "lvs", "checks", "node", "control/text", "lab/scenario", "lab/verify"} //nolint:gochecknoglobals // a table
 
 // pureStandard lists what pure packages may import of the standard library.
-const pureStandard = "bytes cmp container/heap encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +
+const pureStandard = "bytes cmp container/heap embed encoding/binary encoding/json errors fmt hash/crc32 iter maps math math/bits net/netip " +
 	"reflect slices sort strconv strings time unicode unicode/utf8"
 
 // impureCalls lists what pure packages may not use of the packages they may import.

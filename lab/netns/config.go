@@ -61,6 +61,12 @@ func list(head string, lines []string) string {
 
 // config returns the text of a node's configuration: for all systems the same instances.
 func (s *setup) config(h *host, system scenario.System) string {
+	if text, ok := s.job.Scenario.File(system, h.Name); ok {
+		return strings.NewReplacer(
+			"%key_file%", s.keyFile(), "%fifo%", s.fifo(h),
+			"%start%", s.service("start", h), "%stop%", s.service("stop", h), "%status%", s.service("status", h),
+		).Replace(text)
+	}
 	var b strings.Builder
 	global := []string{"router_id " + h.Name, "vrrp_version 3"}
 	if system == scenario.Keepalived {

@@ -124,10 +124,13 @@ func (h *host) hooks(traffic scenario.Traffic, way scenario.Way) []hook {
 	return one
 }
 
-func isARP() []expr.Any {
+func isARP() []expr.Any { return isProtocol(unix.ETH_P_ARP) }
+
+// isProtocol matches frames that carry a protocol.
+func isProtocol(ethertype uint16) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(unix.ETH_P_ARP)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(ethertype)},
 	}
 }
 

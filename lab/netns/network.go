@@ -23,6 +23,7 @@ const iface = scenario.FirstLink
 type network struct {
 	switches []*netlink.Bridge
 	hosts    map[string]*host
+	blocked  []blocked
 }
 
 // newNetwork makes the switches and the hosts.

@@ -68,14 +68,14 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 		return p.order(ctx, step)
 	case scenario.Stop, scenario.Lead, scenario.Edit, scenario.Reload, scenario.Install:
 		p.seen.mark(verify.Order, step.Host, step.String())
-	case scenario.Start, scenario.Thaw, scenario.Plug, scenario.Join, scenario.Allow, scenario.LinkUp, scenario.MendDisk:
+	case scenario.Start, scenario.Thaw, scenario.Plug, scenario.Join, scenario.Allow, scenario.LinkUp, scenario.MendDisk, scenario.Unblock:
 		kind := verify.Heal
 		if step.Do == scenario.Start && step.Host == "" {
 			kind = verify.Setup
 		}
 		p.seen.mark(kind, step.Host, step.String())
 	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.KillGuardian, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge,
-		scenario.LinkDown, scenario.Flap, scenario.SlowDisk, scenario.Load:
+		scenario.LinkDown, scenario.Flap, scenario.SlowDisk, scenario.Load, scenario.Block:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -133,6 +133,10 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 		return h.setInterface(step.Do == scenario.LinkUp, step.Link)
 	case scenario.Cut, scenario.Join:
 		return p.net.setIsolated(step.Do == scenario.Cut, step.Host, step.Peer)
+	case scenario.Block:
+		return p.net.block(step)
+	case scenario.Unblock:
+		return p.net.unblock(step)
 	case scenario.Drop:
 		return p.drop(h, step)
 	case scenario.Allow:

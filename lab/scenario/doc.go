@@ -1,23 +1,23 @@
-// Package scenario declares what the lab plays: hosts, timed steps, waits on events
-// with deadlines, and what each system under test is expected to show.
+// Package scenario reads and prints what the lab plays: hosts, timed steps, waits on
+// events with deadlines, and what each system under test is expected to show.
 //
-// A Scenario is data. It refuses to act: package netns plays it on real daemons.
-// Every Step has a text form, which the timeline prints. A scenario never waits by
-// sleeping, except for the deliberate length of a fault (Hold), which is part of it.
+// A Scenario is data, and a file of text that docs/scenarios.md describes; the forms in
+// grammar.go are all of its grammar. It refuses to act: package netns plays it on real
+// daemons. A scenario never waits by sleeping, except for the deliberate length of a fault
+// (Hold), which is part of it.
 //
-// Start at Scenario and Shipped. An example:
+// Those in the folder shipped come with the program, and so does the matrix. An example:
 //
-//	Scenario{
-//		Name:  "power-off",
-//		Text:  "n1 loses power; n2 takes over",
-//		Hosts: TwoNodes(),
-//		Steps: []Step{
-//			{Do: Start},
-//			{Do: Await, Event: Serves, Host: "n1", For: time.Second, Within: 30 * time.Second},
-//			{Do: MarkReady},
-//			{Do: PowerOff, Host: "n1"},
-//			{Do: Await, Event: Alone, Host: "n2", Within: 10 * time.Second},
-//		},
-//		Expect: map[System]verify.Expect{Lease: {Holder: "n2"}},
-//	}
+//	scenario power-off
+//	text n1 loses power while it holds the VIP; n2 takes over
+//
+//	steps
+//	    begin n1
+//	    power-off n1
+//	    await n2 alone within 10s
+//
+//	expect lease
+//	    holder n2
+//
+// Start at Scenario and Parse.
 package scenario

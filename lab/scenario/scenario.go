@@ -110,6 +110,13 @@ func (s Setting) Keyword() string {
 	return ""
 }
 
+// File is the whole configuration of one node that runs one system.
+type File struct {
+	System System `json:"system"`
+	Node   string `json:"node"`
+	Text   string `json:"text"` // with %NAME%s, which the lab replaces
+}
+
 // Scenario is a story told to a system under test, and what is expected to come of it.
 type Scenario struct {
 	Name     string    `json:"name"`
@@ -120,6 +127,7 @@ type Scenario struct {
 	Web      bool      `json:"web,omitempty"`   // the guarded service is a real nginx, which answers HTTP alone
 	Begin    System    `json:"begin,omitempty"` // what the nodes run until a step installs another; empty: the system under test
 	Settings []Setting `json:"settings,omitempty"`
+	Files    []File    `json:"files,omitempty"`
 	Steps    []Step    `json:"steps"`
 	// Expect says what a system has to show; one that is missing is not run.
 	Expect map[System]verify.Expect `json:"expect"`
@@ -188,6 +196,16 @@ func (s Scenario) Priority(claim Claim, node Host) uint8 {
 		return preferred.Priority
 	}
 	return node.Priority
+}
+
+// File returns the whole configuration of a node, if the scenario has one.
+func (s Scenario) File(system System, node string) (text string, ok bool) {
+	for _, f := range s.Files {
+		if f.System == system && f.Node == node {
+			return f.Text, true
+		}
+	}
+	return "", false
 }
 
 // Lasting returns the scenario with every fault whose length is free made that long.

@@ -34,6 +34,8 @@ const (
 	Plug      Verb = "plug"      // the carrier comes back
 	Cut       Verb = "cut"       // the switch no longer carries anything between Host and Peer
 	Join      Verb = "join"      // it does again
+	Block     Verb = "block"     // the switch no longer carries Traffic between Host and Peer, seen from Host in the direction Way
+	Unblock   Verb = "unblock"   // it does again: every Block between the two ends
 	Drop      Verb = "drop"      // Host's own firewall drops Traffic, in the direction Way
 	Allow     Verb = "allow"     // every Drop on Host ends
 	LinkDown  Verb = "link-down" // Host's own end of its cable is set down, as by ip link set down
@@ -61,7 +63,7 @@ const (
 	TakeOver   Verb = "take-over"   // start the daemon's program anew, as after an upgrade, and keep what it holds
 )
 
-// Traffic is what a Drop step stops.
+// Traffic is what a Drop or Block step stops.
 type Traffic string
 
 // The kinds of traffic.
@@ -104,9 +106,9 @@ const (
 type Step struct {
 	Do      Verb          `json:"do"`
 	Host    string        `json:"host,omitempty"`
-	Peer    string        `json:"peer,omitempty"`    // Cut, Join; Drop: only traffic from or to it; Handover: to it
-	Traffic Traffic       `json:"traffic,omitempty"` // Drop
-	Way     Way           `json:"way,omitempty"`     // Drop
+	Peer    string        `json:"peer,omitempty"`    // Cut, Join, Block, Unblock; Drop: only traffic from or to it; Handover: to it
+	Traffic Traffic       `json:"traffic,omitempty"` // Drop, Block
+	Way     Way           `json:"way,omitempty"`     // Drop, Block
 	Event   Event         `json:"event,omitempty"`   // Await
 	For     time.Duration `json:"for_ns,omitempty"`  // Await, Hold, Phase, Forge
 	Within  time.Duration `json:"within_ns,omitempty"`
@@ -117,6 +119,17 @@ type Step struct {
 	Old     string        `json:"old,omitempty"`     // Edit
 	New     string        `json:"new,omitempty"`     // Edit
 	System  System        `json:"system,omitempty"`  // Install; empty: the system under test
+}
+
+// begin returns how scenarios begin: daemons started and the host holding, and then any
+// phase of what the daemons do periodically.
+func begin(host string) []Step {
+	return []Step{
+		{Do: Start},
+		{Do: Await, Event: Serves, Host: host, For: 2 * time.Second, Within: 30 * time.Second},
+		{Do: MarkReady},
+		{Do: Phase, For: time.Second},
+	}
 }
 
 // String returns the step in words.
@@ -157,6 +170,8 @@ func (s Step) String() string {
 		return s.upkeep()
 	case Cut, Join:
 		return fmt.Sprintf("%s %s and %s at the switch", s.Do, s.Host, s.Peer)
+	case Block, Unblock:
+		return s.block()
 	case Drop:
 		return s.drop()
 	case Allow:
@@ -220,6 +235,21 @@ func (s Step) drop() string {
 		text += ", from and to " + s.Peer
 	}
 	return text
+}
+
+func (s Step) block() string {
+	if s.Do == Unblock {
+		return fmt.Sprintf("the switch carries everything between %s and %s again", s.Host, s.Peer)
+	}
+	text := "the switch drops " + s.Traffic.words()
+	switch s.Way {
+	case In:
+		return fmt.Sprintf("%s from %s to %s", text, s.Peer, s.Host)
+	case Out:
+		return fmt.Sprintf("%s from %s to %s", text, s.Host, s.Peer)
+	case Both:
+	}
+	return fmt.Sprintf("%s between %s and %s", text, s.Host, s.Peer)
 }
 
 // cable returns what happens to a cable in words.

@@ -17,8 +17,8 @@ const nobody = "nobody"
 // Validate reports the first mistake in a scenario: a network that does not fit together,
 // a reference to no host, a wait without a deadline, a verb without what it needs.
 func (s Scenario) Validate() error {
-	if s.Name == "" {
-		return errors.New("a scenario needs a name")
+	if s.Name == "" || s.Text == "" {
+		return errors.New("a scenario needs a name and a text")
 	}
 	for _, validate := range []func() error{s.validateHosts, s.validateSteps, s.validateExpect} {
 		if err := validate(); err != nil {
@@ -130,8 +130,10 @@ func (s Scenario) validateStep(step Step) error {
 		return need(step.Host != "" && step.Old != "", "a host and what to replace")
 	case Forge, Flap, SlowDisk, Load:
 		return need(step.Host != "" && step.For > 0, "a host and a length")
-	case Cut, Join:
+	case Cut, Join, Unblock:
 		return need(step.Host != "" && step.Peer != "" && step.Host != step.Peer, "a host and a peer")
+	case Block:
+		return need(step.Host != "" && step.Peer != "" && step.Host != step.Peer && step.Traffic.words() != "", "a host, a peer and a known kind of traffic")
 	case Drop:
 		return need(step.Host != "" && step.Traffic.words() != "", "a host and a known kind of traffic")
 	case Await:

@@ -1,0 +1,281 @@
+package scenario
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/solovip/solovip/lab/verify"
+)
+
+// configure begins a section of settings: configure [SYSTEM...] [on NODE...]
+func (r *reader) configure(l line) {
+	r.usual()
+	r.setting = Setting{}
+	systems, nodes := l.words[1:], []word(nil)
+	if i := slices.IndexFunc(systems, func(w word) bool { return w.text == "on" }); i >= 0 {
+		systems, nodes = systems[:i], systems[i+1:]
+		if len(nodes) == 0 {
+			r.fail(l, l.end(), "write: configure [SYSTEM...] on NODE...", "no node is named")
+		}
+	}
+	r.setting.Systems = r.readSystems(l, systems)
+	for _, w := range nodes {
+		if !r.isNode(l, w) {
+			return
+		}
+		r.setting.Nodes = append(r.setting.Nodes, w.text)
+	}
+}
+
+func (r *reader) isNode(l line, w word) bool {
+	nodes := hostsOf(Node)(&r.scenario)
+	if slices.Contains(nodes, w.text) {
+		return true
+	}
+	r.unknown(l, w, "a node", nodes)
+	return false
+}
+
+// readSystems returns the systems that the words name.
+func (r *reader) readSystems(l line, words []word) []System {
+	var systems []System
+	for _, w := range words {
+		switch system := System(w.text); {
+		case !slices.Contains(Systems(), system):
+			r.unknown(l, w, "a system", oneOf(Systems()...)(nil))
+		case slices.Contains(systems, system):
+			r.fail(l, w, "name it once", "%s is there twice", quote(w.text))
+		default:
+			systems = append(systems, system)
+		}
+	}
+	return systems
+}
+
+func (r *reader) configureLine(l line) {
+	blocks := Blocks()
+	for _, c := range r.scenario.Claims {
+		blocks = append(blocks, c.Name)
+	}
+	w := l.words[0]
+	switch {
+	case !slices.Contains(blocks, w.text):
+		r.unknown(l, w, "a block", blocks)
+	case l.rest == "":
+		r.fail(l, l.end(), "write: BLOCK KEYWORD VALUE...", "%s ends where a line of configuration should stand", quote(w.text))
+	default:
+		set := r.setting
+		set.Systems, set.Nodes = slices.Clone(set.Systems), slices.Clone(set.Nodes)
+		set.Block, set.Line = w.text, l.rest
+		r.scenario.Settings = append(r.scenario.Settings, set)
+	}
+}
+
+// beginFile begins the whole configuration of a node: file SYSTEM on NODE
+func (r *reader) beginFile(l line) {
+	r.usual()
+	if len(l.words) != 4 || l.words[2].text != "on" {
+		r.fail(l, l.end(), "write: file SYSTEM on NODE", "a file is that of one system on one node")
+		return
+	}
+	systems := r.readSystems(l, l.words[1:2])
+	if !r.isNode(l, l.words[3]) || len(systems) == 0 {
+		return
+	}
+	if _, twice := r.scenario.File(systems[0], l.words[3].text); twice {
+		r.fail(l, l.words[0], "take one of them out", "the file of %s on %s is there twice", systems[0], l.words[3].text)
+	}
+	r.scenario.Files = append(r.scenario.Files, File{System: systems[0], Node: l.words[3].text})
+}
+
+func (r *reader) fileLine(l line) {
+	n := len(r.scenario.Files)
+	if r.section != fileSection || n == 0 {
+		r.fail(l, l.words[0], "begin one with: file SYSTEM on NODE", "a line with a bar stands in no file")
+		return
+	}
+	r.scenario.Files[n-1].Text += l.barred + "\n"
+}
+
+// beginExpect begins an expectation: expect SYSTEM...
+func (r *reader) beginExpect(l line) {
+	r.expect, r.other = verify.Expect{}, -1
+	for _, f := range expectForms() {
+		delete(r.said, f.keyword())
+	}
+	if len(l.words) < 2 {
+		r.fail(l, l.end(), "write: expect SYSTEM...", "no system is named")
+	}
+	r.systems = r.readSystems(l, l.words[1:])
+	for i, system := range r.systems {
+		if r.scenario.On(system) {
+			r.fail(l, l.words[i+1], "take one of them out", "what is expected of %s is there twice", system)
+		}
+	}
+}
+
+func (r *reader) expectLine(l line) {
+	f, ok := r.form(l, "an expectation", append(expectForms(), claimForm))
+	switch {
+	case !ok:
+		return
+	case r.said[f.keyword()] && f != claimForm:
+		r.fail(l, l.words[0], "write: "+string(f), "%s is there twice", quote(f.keyword()))
+	case len(l.words) == 1:
+		r.fail(l, l.end(), "write: "+string(f), "%s says nothing", quote(f.keyword()))
+	case f == claimForm:
+		r.expectOther(l)
+	case r.other < 0:
+		fill(r, l, f, expectSlots(), &r.expect)
+	default:
+		fill(r, l, f, expectSlots(), &r.expect.Others[r.other])
+	}
+	r.said[f.keyword()] = true
+}
+
+// expectOther begins what is expected of a further claim.
+func (r *reader) expectOther(l line) {
+	for _, f := range expectForms() {
+		delete(r.said, f.keyword())
+	}
+	var about Step
+	before := len(r.mistakes)
+	fill(r, l, claimForm, stepSlots(), &about)
+	i := slices.IndexFunc(r.scenario.Claims, func(c Claim) bool { return c.Name == about.Claim }) - 1
+	switch {
+	case len(r.mistakes) > before:
+	case i == -1:
+		r.fail(l, l.words[1], "write it above, without this line", "%s is the first claim", quote(about.Claim))
+	case i != r.other+1:
+		r.fail(l, l.words[1], "write of claims in the order of the topology", "%s stands in the wrong place", quote(about.Claim))
+	default:
+		r.other, r.expect.Others = i, append(r.expect.Others, verify.Expect{})
+	}
+}
+
+// closeSection keeps what the section at hand has gathered.
+func (r *reader) closeSection() {
+	if r.section != expectSection {
+		return
+	}
+	if r.scenario.Expect == nil {
+		r.scenario.Expect = map[System]verify.Expect{}
+	}
+	for _, system := range r.systems {
+		r.scenario.Expect[system] = r.expect
+	}
+	r.systems = nil
+}
+
+// Print returns the text of a scenario, as Parse reads it.
+func Print(s Scenario) string {
+	var b strings.Builder
+	put := func(words ...string) { b.WriteString(strings.TrimRight(strings.Join(words, " "), " ") + "\n") }
+	put(nameSection, s.Name)
+	put(textSection, s.Text)
+	printTopology(s, put)
+	for i, set := range s.Settings {
+		if i == 0 || !slices.Equal(set.Systems, s.Settings[i-1].Systems) || !slices.Equal(set.Nodes, s.Settings[i-1].Nodes) {
+			head := append([]string{"\n" + configureSection}, oneOf(set.Systems...)(nil)...)
+			if len(set.Nodes) > 0 {
+				head = append(append(head, "on"), set.Nodes...)
+			}
+			put(head...)
+		}
+		put("   ", set.Block, set.Line)
+	}
+	for _, f := range s.Files {
+		put("\n"+fileSection, string(f.System), "on", f.Node)
+		for line := range strings.Lines(f.Text) {
+			put("    |", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	put("\n" + stepsSection)
+	printSteps(s.Steps, put)
+	printExpect(s, put)
+	return b.String()
+}
+
+func printTopology(s Scenario, put func(...string)) {
+	var lines []topologyLine
+	var forms []form
+	all := topologyForms()
+	add := func(keyword string, l topologyLine) {
+		i := slices.IndexFunc(all, func(f form) bool { return f.keyword() == keyword })
+		lines, forms = append(lines, l), append(forms, all[i])
+	}
+	if !slices.Equal(s.Hosts, TwoNodes()) {
+		for _, h := range s.Hosts {
+			add(string(h.Role), topologyLine{host: h, name: h.Name, number: int(h.Priority)})
+		}
+	}
+	if !slices.Equal(s.Claims, usualClaims()) {
+		for _, c := range s.Claims {
+			add("claim", topologyLine{claim: c, name: c.Name})
+		}
+	}
+	if s.Group != "" {
+		add("group", topologyLine{name: s.Group})
+	}
+	if s.Web {
+		add("service", topologyLine{web: true})
+	}
+	if s.Begin != "" {
+		add("begin-with", topologyLine{begin: s.Begin})
+	}
+	for i, l := range lines {
+		if i == 0 {
+			put("\n" + topologySection)
+		}
+		text, _ := write(forms[i], topologySlots(), &l)
+		put("   ", text)
+	}
+}
+
+func printSteps(steps []Step, put func(...string)) {
+	slots, forms := stepSlots(), stepForms()
+	for i := 0; i < len(steps); i++ {
+		if usual := begin(steps[min(i+1, len(steps)-1)].Host); i+len(usual) <= len(steps) && slices.Equal(steps[i:i+len(usual)], usual) {
+			text, _ := write(beginForm, slots, &usual[1])
+			put("   ", text)
+			i += len(usual) - 1
+			continue
+		}
+		text, _ := write(forms[steps[i].Do], slots, &steps[i])
+		put("   ", text)
+	}
+}
+
+// printExpect writes what is expected, once for systems of which the same is.
+func printExpect(s Scenario, put func(...string)) {
+	left := maps.Clone(s.Expect)
+	for _, system := range Systems() {
+		e, ok := left[system]
+		if !ok {
+			continue
+		}
+		head := []string{"\n" + expectSection}
+		for _, same := range Systems() {
+			if other, ok := left[same]; ok && reflect.DeepEqual(other, e) {
+				head = append(head, string(same))
+				delete(left, same)
+			}
+		}
+		put(head...)
+		printOne(e, put)
+		for i, other := range e.Others {
+			put("   ", claimForm.keyword(), s.Claims[i+1].Name)
+			printOne(other, put)
+		}
+	}
+}
+
+func printOne(e verify.Expect, put func(...string)) {
+	for _, f := range expectForms() {
+		if text, has := write(f, expectSlots(), &e); has {
+			put("   ", text)
+		}
+	}
+}
