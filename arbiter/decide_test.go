@@ -77,8 +77,10 @@ func space() []column {
 		{"alive", []value{onPeer("unknown", func(p *Peer) { p.Alive = Unknown }), onPeer("no", func(p *Peer) { p.Alive = No }), onPeer("yes", func(p *Peer) { p.Alive = Yes })}, 0},
 		{"takes", []value{onPeer("no", func(*Peer) {}), onPeer("yes", func(p *Peer) { p.Takes = true })}, ModeVeto},
 		{"isolation", []value{
-			{"hold", func(in *Input) { in.Isolation = IsolationHold }}, {"claim", func(in *Input) { in.Isolation = IsolationClaim }},
-			{"fence", func(in *Input) { in.Isolation = IsolationFence }}, {"fence, off", func(in *Input) { in.Isolation, in.Off = IsolationFence, Yes }},
+			{"hold", func(in *Input) { in.Isolation = IsolationHold }},
+			{"claim", func(in *Input) { in.Isolation = IsolationClaim }},
+			{"fence", func(in *Input) { in.Isolation = IsolationFence }},
+			{"fence, off", func(in *Input) { in.Isolation, in.Off = IsolationFence, Yes }},
 			{"fence, failed", func(in *Input) { in.Isolation, in.Off = IsolationFence, No }},
 		}, ModeVeto},
 		{"reference", []value{

@@ -1,6 +1,9 @@
 package arbiter
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Voter is a mesh witness's part: it holds nothing, gives promises, and remembers the
 // highest token of each claim, so that a node which was away learns of it.
@@ -14,9 +17,7 @@ type Voter struct {
 // since it was started: see NewPromises.
 func NewVoter(name string, wait time.Duration, started time.Time, tokens map[string]Token) *Voter {
 	v := &Voter{name: name, promises: NewPromises(wait, started), tokens: map[string]Token{}}
-	for claim, token := range tokens {
-		v.tokens[claim] = token
-	}
+	maps.Copy(v.tokens, tokens)
 	return v
 }
 

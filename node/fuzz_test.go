@@ -411,7 +411,7 @@ func (c *chaos) step(ev Event) string {
 			c.results = append(c.results, PeerShot{Peer: a.Peer})
 		case OpenWatchdog:
 			atOnce = append(atOnce, WatchdogDone{Timeout: a.Timeout})
-		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, PetWatchdog, Tell, WriteFencing, Stopped:
+		case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, StoreWitness, PetWatchdog, Tell, WriteFencing, Stopped:
 		}
 	}
 	for _, ev := range atOnce {

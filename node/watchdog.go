@@ -51,17 +51,17 @@ const watchdogCalm = 10 * time.Second
 
 // WatchdogTimeout returns how long a watchdog should count for this configuration, in whole
 // seconds, and how long it may count at the most; most is 0 where nothing bounds it.
-func (c Config) WatchdogTimeout() (want, most time.Duration) {
+func (cfg Config) WatchdogTimeout() (want, most time.Duration) {
 	want = watchdogCalm
-	if c.Mode != arbiter.ModeLease && c.Mode != arbiter.ModeQuorum {
+	if cfg.Mode != arbiter.ModeLease && cfg.Mode != arbiter.ModeQuorum {
 		return want, 0
 	}
-	for _, claim := range c.Claims {
+	for _, claim := range cfg.Claims {
 		if !claim.Guarded {
-			want = min(want, (c.Timing.Hold+c.Timing.Late).Truncate(time.Second)+2*time.Second)
+			want = min(want, (cfg.Timing.Hold+cfg.Timing.Late).Truncate(time.Second)+2*time.Second)
 			continue
 		}
-		if fits := watchdogLimit(c.Timing, claim.GuardLimit); most == 0 || fits < most {
+		if fits := watchdogLimit(cfg.Timing, claim.GuardLimit); most == 0 || fits < most {
 			most = fits
 		}
 	}

@@ -208,7 +208,7 @@ func (w *world) do(a Action) Event {
 		if w.node.Clear() {
 			w.petted = time.Time{} // it is stopped
 		}
-	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, Tell, WriteFencing:
+	case Begin, End, SendAdvert, ArmGate, ShutGate, Announce, Notify, Publish, Reply, Respond, StoreStandby, StoreWitness, Tell, WriteFencing:
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -83,15 +84,15 @@ L >= (R + X)(1 + 2 rho): %v >= %v
 
 // takeoverText says how long the addresses are gone when their holder loses power.
 func takeoverText(all []daemon.Takeover) string {
-	text := ""
+	var text strings.Builder
 	for _, x := range all {
-		text += fmt.Sprintf("%s is taken over %v to %v after its holder loses power", x.Instance, x.Soonest, x.Latest)
+		fmt.Fprintf(&text, "%s is taken over %v to %v after its holder loses power", x.Instance, x.Soonest, x.Latest)
 		if x.Soonest != x.VRRPSoonest || x.Latest != x.VRRPLatest {
-			text += fmt.Sprintf(" (by VRRP alone: %v to %v)", x.VRRPSoonest, x.VRRPLatest)
+			fmt.Fprintf(&text, " (by VRRP alone: %v to %v)", x.VRRPSoonest, x.VRRPLatest)
 		}
-		text += "\n"
+		text.WriteByte('\n')
 	}
-	return text
+	return text.String()
 }
 
 // watchdogText says how long the watchdog counts, and the sum that it comes from.

@@ -186,9 +186,19 @@ func TestParseStatus(t *testing.T) {
 		text string
 		want State
 	}{
-		{0, "", On}, {0, "Status: ON\n", On}, {2, "Status: OFF", Off}, {2, "", Off}, {2, "connecting\nstatus:  off \n", Off},
-		{1, "", Unknown}, {1, "Status: OFF", Unknown}, {0, "Status: OFF", Unknown}, {2, "Status: ON", Unknown},
-		{2, "Status: OFF\nStatus: ON\n", Unknown}, {2, "Status: maybe", Unknown}, {255, "", Unknown}, {-1, "", Unknown},
+		{0, "", On},
+		{0, "Status: ON\n", On},
+		{2, "Status: OFF", Off},
+		{2, "", Off},
+		{2, "connecting\nstatus:  off \n", Off},
+		{1, "", Unknown},
+		{1, "Status: OFF", Unknown},
+		{0, "Status: OFF", Unknown},
+		{2, "Status: ON", Unknown},
+		{2, "Status: OFF\nStatus: ON\n", Unknown},
+		{2, "Status: maybe", Unknown},
+		{255, "", Unknown},
+		{-1, "", Unknown},
 	} {
 		if got := ParseStatus(tt.exit, []byte(tt.text)); got != tt.want {
 			t.Errorf("exit %d, %q: %v, want %v", tt.exit, tt.text, got, tt.want)

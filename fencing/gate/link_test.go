@@ -178,7 +178,7 @@ func (l *link) listen() {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20)
 		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 20000})
-		toBoot := boottime.Now().Sub(time.Now())
+		toBoot := time.Until(boottime.Now())
 		frame, oob := make([]byte, 2048), make([]byte, 128)
 		for {
 			n, on, _, _, err := unix.Recvmsg(fd, frame, oob, 0)

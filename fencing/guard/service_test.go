@@ -231,7 +231,7 @@ func TestDaemonThatNothingCanStop(t *testing.T) {
 	g := p.guard(Config{Start: sh(daemon, p.path("pid"))})
 	wantError(t, g.Start(t.Context(), nil), "left its session")
 	pid := p.pid("pid")
-	defer syscall.Kill(pid, syscall.SIGKILL)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
 	wantState(t, g, Unknown)
 	wantError(t, g.Stop(t.Context()), "cannot be shown to be stopped")
 	wantError(t, g.Start(t.Context(), nil), "remove "+p.path("guard-web.json"))
@@ -246,14 +246,14 @@ func TestAStartThatFails(t *testing.T) {
 		cfg  func(p *place) Config
 		says string
 	}{
-		{"no such program", func(p *place) Config {
+		{"no such program", func(*place) Config {
 			return Config{Start: Command{Args: []string{"/nowhere/httpd"}}}
 		}, "no such file"},
-		{"exit status", func(p *place) Config { return Config{Start: sh("exit 7")} }, "exit status 7"},
+		{"exit status", func(*place) Config { return Config{Start: sh("exit 7")} }, "exit status 7"},
 		{"hangs", func(p *place) Config {
 			return Config{Start: sh(stays, p.path("pid")), Status: sh("exit 3"), StartTimeout: 300 * time.Millisecond}
 		}, "not up"},
-		{"up by its exit, down by its status", func(p *place) Config {
+		{"up by its exit, down by its status", func(*place) Config {
 			return Config{Start: sh("exit 0"), Status: sh("exit 3"), StartTimeout: 300 * time.Millisecond}
 		}, "not up"},
 		{"status hangs", func(p *place) Config {

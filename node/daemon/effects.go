@@ -289,7 +289,7 @@ func gated(addrs []vip.Address) []netip.Addr {
 func (d *daemon) keep(a node.Action) {
 	var err error
 	forgets := ""
-	switch a := a.(type) {
+	switch a := a.(type) { //nolint:gochecksumtype // what has to be kept, and no more
 	case node.StoreToken:
 		d.post(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: d.store.setToken(a.Claim, a.Token)})
 	case node.StoreLeft:
@@ -300,6 +300,6 @@ func (d *daemon) keep(a node.Action) {
 		forgets, err = "which etcd cluster is the witness", d.store.setWitness(a.Cluster)
 	}
 	if err != nil {
-		d.log.Error(forgets+" will be forgotten at the next start: it cannot be stored", "err", err)
+		d.log.Error("this will be forgotten at the next start: it cannot be stored", "what", forgets, "err", err)
 	}
 }

@@ -340,7 +340,7 @@ func Takeovers(cfg *config.Config, t witness.Timing) []Takeover {
 			x.Soonest, x.Latest = t.Wait-t.Renew, t.Wait // nobody waits for adverts once the lease has run out
 		case arbiter.ModeQuorum:
 			x.Soonest, x.Latest = max(x.VRRPSoonest, t.Wait-t.Renew), max(x.VRRPLatest, t.Wait)
-		default:
+		case arbiter.ModeNone, arbiter.ModeVRRP, arbiter.ModeVeto:
 			x.Soonest, x.Latest = x.VRRPSoonest, x.VRRPLatest
 		}
 		all = append(all, x)

@@ -15,7 +15,7 @@ func (m MAC) String() string {
 }
 
 // broadcastMAC reaches every station of the link.
-var broadcastMAC = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+var broadcastMAC = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} //nolint:gochecknoglobals // a constant
 
 // The fields of an ARP packet for IPv4 over Ethernet that never differ (RFC 826).
 const (

@@ -247,8 +247,12 @@ func TestPrimaryIPv4(t *testing.T) {
 		{"not a secondary", [][]string{{"10.1.0.5/24"}, {"10.1.0.4/24"}}, nil, "10.1.0.5"},
 		{"global before link scope", [][]string{{"10.1.0.5/24", "scope", "link"}, {"10.2.0.5/24"}}, nil, "10.2.0.5"},
 		{"link scope when it is all there is", [][]string{{"169.254.0.5/16", "scope", "link"}}, nil, "169.254.0.5"},
-		{"not the VIP that a predecessor left", [][]string{{"10.1.0.100/24"}, {"10.2.0.5/24"}},
-			[]netip.Addr{netip.MustParseAddr("10.1.0.100")}, "10.2.0.5"},
+		{
+			"not the VIP that a predecessor left",
+			[][]string{{"10.1.0.100/24"}, {"10.2.0.5/24"}},
+			[]netip.Addr{netip.MustParseAddr("10.1.0.100")},
+			"10.2.0.5",
+		},
 		{"only that VIP", [][]string{{"10.1.0.100/24"}}, []netip.Addr{netip.MustParseAddr("10.1.0.100")}, ""},
 	}
 	for _, test := range tests {

@@ -33,7 +33,7 @@ func (a Address) String() string {
 }
 
 // scopes are the names of iproute2's rt_scopes file, which keepalived takes too.
-var scopes = map[string]int{"": 0, "global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
+var scopes = map[string]int{"": 0, "global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255} //nolint:gochecknoglobals // a table
 
 // maxLabel is what IFNAMSIZ leaves for a label.
 const maxLabel = 15
