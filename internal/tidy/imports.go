@@ -22,6 +22,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"internal/tidy", ""},
 	{"internal/await", ""},
 	{"internal/golden", ""},
+	{"internal/browser", ""}, // for tests of pages
 
 	// The pure core: decides.
 	{"arbiter", ""},
@@ -66,16 +67,18 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/vm", ""},
 	{"lab/disk", ""},
 	{"lab/scenario", "internal/nearest lab/verify"},
+	{"lab/split", ""},
 	{"lab/netns", "internal/boottime lab/disk lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
 	// But for the simulator, which drives the core under virtual time.
 	{"lab/sim", "arbiter fencing node vrrp witness"},
-	{"lab", "internal/nearest lab/netns lab/scenario lab/verify"},
+	{"lab/report", "lab/netns lab/scenario lab/verify"},
+	{"lab", "internal/nearest lab/netns lab/report lab/scenario lab/verify"},
 
 	// Packages of tests alone.
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "checks/probe config control control/text fencing fencing/ledger fencing/selftest lab mesh node node/daemon node/guardian witness"},
+	{"cmd/solovip", "checks/probe config control control/text fencing fencing/ledger fencing/selftest lab lab/split mesh node node/daemon node/guardian witness"},
 }
 
 // anyTest are the tools that every test may import, and nothing else.
@@ -88,6 +91,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 	"witness/etcd":     "witness/server",      // runs against a real etcd
 	"deploy":           "config",              // loads every sample
 	"fencing/gate":     "lab/vm",              // a kernel with IPVS
+	"lab/report":       "internal/browser",    // reads its page as people do
 	"lab/stories":      "lab/vm",              // a machine with a watchdog
 	"fencing/watchdog": "lab/vm",              // a machine to be reset
 	"lvs/ipvs":         "lab/vm",              // a kernel with IPVS

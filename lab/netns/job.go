@@ -33,6 +33,7 @@ type Job struct {
 // Result is what a run brings home.
 type Result struct {
 	History verify.History `json:"history"`
+	Said    []Said         `json:"said,omitempty"` // in order
 	Logs    []Log          `json:"logs"`
 	Dir     string         `json:"dir,omitempty"` // where the files are, when they were kept
 }

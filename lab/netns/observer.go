@@ -20,9 +20,10 @@ type observer struct {
 
 	vips []string // the names of the claims whose VIPs are looked at
 
-	mu   sync.Mutex          // guards recs and runs
+	mu   sync.Mutex          // guards recs, runs and said
 	recs []*verify.Recorder  // by VIP
 	runs map[string]lifetime // by host: its daemon
+	said []Said
 }
 
 // lifetime is whether a daemon runs, and since when that has been so.

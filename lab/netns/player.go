@@ -123,7 +123,9 @@ func (p *player) minister(h *host) error {
 	}
 	p.fifos = append(p.fifos, fifo)
 	go func() {
-		if err := p.setup.minister(h, fifo); err != nil {
+		if err := p.setup.minister(h, fifo, func(instance, state string) {
+			p.seen.says(Said{Node: h.Name, Instance: instance, State: state})
+		}); err != nil {
 			p.seen.mark(verify.Notice, h.Name, err.Error())
 		}
 	}()
@@ -154,6 +156,10 @@ func (p *player) watch(ctx context.Context) (context.Context, error) {
 	ctx, p.cancel = context.WithCancel(ctx)
 	p.watching, ctx = errgroup.WithContext(ctx)
 	p.watching.Go(func() error { return p.sampler.run(ctx, p.seen) })
+	p.watching.Go(func() error { return newGateEye(nodes, vips).run(ctx, p.seen) })
+	for _, h := range nodes {
+		go p.seen.hear(ctx, h)
+	}
 	p.watching.Go(func() error { return web.work(ctx, client.ns, s.VIP().Addr()) })
 	for _, a := range append(voices, asker{source: verify.HTTP, voice: web, every: httpEvery, patience: httpWaitLong}) {
 		p.watching.Go(func() error { return a.run(ctx, p.seen) })

@@ -143,7 +143,7 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	if err := cmp.Or(failed, err); err != nil {
 		return Result{}, err
 	}
-	result = Result{History: history, Logs: p.logs()}
+	result = Result{History: history, Said: p.seen.hearsay(), Logs: p.logs()}
 	if job.Keep {
 		result.Dir = job.Dir
 		err = writeJSON(filepath.Join(job.Dir, "history.json"), result.History)

@@ -257,4 +257,5 @@ func (p *player) ended(name, how string, wanted bool) {
 		p.seen.mark(verify.Missed, name, fmt.Sprintf("the daemon on %s ended by itself: %s", name, how))
 	}
 	p.seen.running(name, false)
+	p.seen.says(Said{Node: name})
 }

@@ -190,16 +190,20 @@ func (s *setup) fifo(h *host) string { return filepath.Join(h.dir, "notify") }
 // minister does for keepalived what a guard does for solovip: it starts and stops the
 // service as the node's state changes. keepalived tells states by a FIFO too, and not
 // only to scripts, which it cannot start in an ordinary user's namespace: there it may
-// not set groups. It reads until the FIFO is closed.
-func (s *setup) minister(h *host, states io.Reader) error {
+// not set groups. It reads until the FIFO is closed, and tells each state.
+func (s *setup) minister(h *host, states io.Reader, says func(instance, state string)) error {
 	lines := bufio.NewScanner(states)
 	for lines.Scan() {
-		words := strings.Fields(lines.Text()) // INSTANCE "VI_1" MASTER 150
-		if len(words) < 3 || words[0] != "INSTANCE" || strings.Trim(words[1], `"`) != s.job.Scenario.Claims[0].Name {
+		instance, now := state(lines.Text())
+		if now == "" {
+			continue
+		}
+		says(instance, now)
+		if instance != s.job.Scenario.Claims[0].Name {
 			continue
 		}
 		argv := s.guarded(h).Command("stop")
-		if words[2] == "MASTER" {
+		if now == "MASTER" {
 			argv = s.guarded(h).Command("start")
 		}
 		cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // has its own limits, and ends with the stage

@@ -16,6 +16,7 @@ const (
 	UDP     Source = "udp"     // a node's service answered a datagram to the VIP
 	HTTP    Source = "http"    // a node's service answered a request to the VIP on a new connection
 	Service Source = "service" // a node's guarded service ran
+	Gate    Source = "gate"    // a node's kernel let the VIP speak, where a gate silences it else; shown, not judged
 )
 
 // Span says that a source saw a node hold at From and at To, and at every

@@ -193,25 +193,26 @@ func judgeTakeover(f Figures, e Expect, fail func(string, ...any)) {
 	}
 }
 
-// String returns the verdict in one line: "two holders 0 ms, nobody 2840 ms, holder
-// at the end n2: PASS".
-func (v Verdict) String() string {
-	var b strings.Builder
-	f := v.Figures
-	fmt.Fprintf(&b, "two holders %d ms, nobody %d ms", f.TwoHolders.Milliseconds(), f.Nobody.Milliseconds())
+// String returns the figures that matter most, in a line: "two holders 0 ms, nobody 2840 ms,
+// holder at the end n2".
+func (f Figures) String() string {
+	text := fmt.Sprintf("two holders %d ms, nobody %d ms", f.TwoHolders.Milliseconds(), f.Nobody.Milliseconds())
 	if len(f.Takeovers) > 0 {
-		fmt.Fprintf(&b, ", take-over %d ms", f.Takeovers[0].ARP.Milliseconds())
+		text += fmt.Sprintf(", take-over %d ms", f.Takeovers[0].ARP.Milliseconds())
 	}
-	fmt.Fprintf(&b, ", holder at the end %s: ", f.Final)
+	return text + ", holder at the end " + f.Final
+}
+
+// String returns the figures and the verdict in one line: "two holders 0 ms, nobody 2840 ms,
+// holder at the end n2: PASS".
+func (v Verdict) String() string {
 	switch {
 	case !v.Pass():
-		b.WriteString("FAIL (" + strings.Join(v.Failures, "; ") + ")")
+		return v.Figures.String() + ": FAIL (" + strings.Join(v.Failures, "; ") + ")"
 	case v.Split:
-		b.WriteString("SPLIT, as expected of it")
+		return v.Figures.String() + ": SPLIT, as expected of it"
 	case v.Lost:
-		b.WriteString("LOST, as expected of it")
-	default:
-		b.WriteString("PASS")
+		return v.Figures.String() + ": LOST, as expected of it"
 	}
-	return b.String()
+	return v.Figures.String() + ": PASS"
 }

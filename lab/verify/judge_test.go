@@ -101,6 +101,9 @@ func TestJudge(t *testing.T) {
 			h.Spans[4].To = 4100 * ms
 			h.Spans = append(h.Spans, Span{ARP, "n1", 4000 * ms, 6000 * ms})
 		}), Expect{Moves: 1, TwoAtMost: 3 * time.Second}, "the holder changed 2 times"},
+		{"two gates are open: they are shown, and whether two answer is what counts", with(func(h *History) {
+			h.Spans = append(h.Spans, Span{Gate, "n1", 100 * ms, 5000 * ms}, Span{Gate, "n2", 100 * ms, 6000 * ms})
+		}), strict, ""},
 		{"two services", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Service, "n1", 1000 * ms, 3881 * ms})
 		}), Expect{}, "two guarded services ran for 2 ms"},
