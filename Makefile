@@ -5,10 +5,10 @@ GO ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-# What the tests run beside Go: a real VRRP peer, packet tools, a service to guard, servers to check, and
-# a virtual machine, whose kernel is downloaded and not installed.
+# What the tests run beside Go: a real VRRP peer, packet tools, a service to guard, servers to check,
+# a browser, and a virtual machine, whose kernel is downloaded and not installed.
 PACKAGES := arping etcd-server iproute2 keepalived nftables nginx-light procps psmisc systemd tshark util-linux \
-  busybox-static dnsmasq-base exim4-daemon-light ipvsadm kmod qemu-system-x86 xz-utils
+  busybox-static chromium chromium-driver dnsmasq-base exim4-daemon-light ipvsadm kmod qemu-system-x86 xz-utils
 
 # Knobs: make fuzz FUZZTIME=1m, make sim SEEDS=100000, make test TESTFLAGS=-v
 FUZZTIME ?= 5s

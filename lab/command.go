@@ -3,10 +3,12 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"text/tabwriter"
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/lab/netns"
+	"github.com/solovip/solovip/lab/report"
 	"github.com/solovip/solovip/lab/scenario"
 )
 
@@ -80,6 +83,7 @@ func runCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep", Usage: "keep configurations, logs and histories in a directory"},
 			&cli.BoolFlag{Name: "brief", Usage: "print only the verdict of each run that passed"},
 			&cli.BoolFlag{Name: "json", Usage: "print everything as JSON; progress goes to stderr"},
+			&cli.StringFlag{Name: "html", Usage: "write a page with timelines and the comparison to `FILE`"},
 			&cli.StringFlag{Name: "binary", Usage: "test the solovip at `PATH` instead of this one"},
 		},
 		Action: func(c *cli.Context) error {
@@ -96,25 +100,63 @@ func runCommand() *cli.Command {
 func perform(c *cli.Context, p program, asJSON bool) error {
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out := printer{w: c.App.Writer, progress: c.App.Writer, color: isTerminal(c.App.Writer), brief: c.Bool("brief")}
+	out := report.Printer{Out: c.App.Writer, Progress: c.App.Writer, Color: isTerminal(c.App.Writer), Brief: c.Bool("brief")}
 	if asJSON {
-		out = printer{w: io.Discard, progress: c.App.ErrWriter}
+		out = report.Printer{Out: io.Discard, Progress: c.App.ErrWriter}
 	}
-	p.perform(ctx, out)
+	live, board := withBoard(out, len(p.runs))
+	p.perform(ctx, live, board)
+	board.Close()
 	if err := context.Cause(ctx); err != nil {
 		return cli.Exit("interrupted", exitBroken)
 	}
 	if asJSON {
-		if err := writeJSON(c.App.Writer, p.runs); err != nil {
+		if err := writeJSON(c.App.Writer, p.reports()); err != nil {
+			return cli.Exit(err, exitBroken)
+		}
+	}
+	if file := c.String("html"); file != "" {
+		if err := writePage(file, &p); err != nil {
 			return cli.Exit(err, exitBroken)
 		}
 	}
 	if len(p.runs) > 1 {
-		out.table(p.runs)
-		out.ratios(p.ratios())
+		out.Table(p.reports())
+		out.Ratios(p.ratios())
 	}
 	if code := p.exitCode(); code != 0 {
 		return cli.Exit("", code)
+	}
+	return nil
+}
+
+// withBoard puts a line at the end of a terminal, where progress goes to one, that says how
+// far the runs are. One run needs none.
+func withBoard(out report.Printer, runs int) (report.Printer, *report.Board) {
+	if runs < 2 || !isTerminal(out.Progress) {
+		return out, nil
+	}
+	board := report.NewBoard(out.Progress, runs)
+	if out.Out == out.Progress {
+		out.Out = board
+	}
+	out.Progress = board
+	return out, board
+}
+
+// writePage writes the page of all runs. It takes the place of an older one as a whole.
+func writePage(file string, p *program) error {
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return fmt.Errorf("write the page %s: %w", file, err)
+	}
+	defer os.Remove(f.Name()) // when it is not renamed
+	err = errors.Join(report.Page(f, p.reports(), p.ratios()), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("write the page %s: %w", file, err)
 	}
 	return nil
 }

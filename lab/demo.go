@@ -27,11 +27,11 @@ func Demo(c *cli.Context) error {
 	p := program{jobs: max(c.Int("jobs"), 1)}
 	for _, name := range []string{"vrrp-blocked", "failover", "power-off"} {
 		s, _ := scenario.Find(name)
-		p.runs = append(p.runs, &run{Scenario: name, System: scenario.Lease, Number: 1, Seed: 1, scenario: s})
+		p.runs = append(p.runs, newRun(s, scenario.Lease, 1, 1))
 	}
 	if _, err := netns.KeepalivedPath(); err == nil {
 		s, _ := scenario.Find("vrrp-blocked")
-		beside := &run{Scenario: s.Name, System: scenario.Keepalived, Number: 1, Seed: 1, scenario: s}
+		beside := newRun(s, scenario.Keepalived, 1, 1)
 		p.runs = append(p.runs[:1], append([]*run{beside}, p.runs[1:]...)...)
 	}
 	if err := p.useBinary(c.String("binary"), false); err != nil {

@@ -1,8 +1,8 @@
 // Package lab is the split-brain simulator's command: it runs scenarios on solovip and
-// on keepalived and prints what was seen, as a timeline, as lanes and as a verdict.
+// on keepalived and has what was seen reported.
 //
 // It refuses to decide: package scenario declares the stories, package netns plays them
-// on real daemons and package verify judges what was recorded.
+// on real daemons, package verify judges what was recorded, and package report shows it.
 //
 // Start at Command.
 package lab

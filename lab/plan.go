@@ -40,9 +40,7 @@ func plan(c *cli.Context) (program, error) {
 		for n := range c.Int("repeat") {
 			for _, system := range systems {
 				if s.On(system) {
-					p.runs = append(p.runs, &run{
-						Scenario: s.Name, System: system, Number: n + 1, Seed: seed + uint64(n), scenario: s,
-					})
+					p.runs = append(p.runs, newRun(s, system, n+1, seed+uint64(n)))
 				}
 			}
 		}

@@ -11,20 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/solovip/solovip/lab/netns"
+	"github.com/solovip/solovip/lab/report"
 	"github.com/solovip/solovip/lab/scenario"
 	"github.com/solovip/solovip/lab/verify"
 )
 
-// run is one run of a scenario on a system, and what came of it.
+// run is one run to make, and what comes of it.
 type run struct {
-	Scenario string          `json:"scenario"`
-	System   scenario.System `json:"system"`
-	Number   int             `json:"number"` // counts repetitions, from 1
-	Seed     uint64          `json:"seed"`   // of what the scenario leaves to chance
-	Verdict  verify.Verdict  `json:"verdict"`
-	Result   netns.Result    `json:"result"`
-	Error    string          `json:"error,omitempty"` // the lab could not run it
-
+	report.Run
 	scenario scenario.Scenario
 	solovip  string
 	lab      string
@@ -32,17 +26,12 @@ type run struct {
 	done     chan struct{}
 }
 
-// name returns how progress and reports call the run.
-func (r *run) name() string {
-	name := r.Scenario + ", " + r.System.String()
-	if r.Number > 1 {
-		name += fmt.Sprintf(" (%d)", r.Number)
+func newRun(s scenario.Scenario, system scenario.System, number int, seed uint64) *run {
+	return &run{
+		Run:      report.Run{Scenario: s.Name, Text: s.Text, System: system, Number: number, Seed: seed},
+		scenario: s,
 	}
-	return name
 }
-
-// pass reports whether the run has shown all that was expected.
-func (r *run) pass() bool { return r.Error == "" && r.Verdict.Pass() }
 
 // program is a list of runs.
 type program struct {
@@ -70,15 +59,15 @@ func (p *program) useBinary(path string, keep bool) error {
 }
 
 // perform makes the runs, several at a time, and prints each report in the order of the
-// runs as soon as it is complete.
-func (p *program) perform(ctx context.Context, out printer) {
+// runs as soon as it is complete. The board, which may be nil, hears how far they are.
+func (p *program) perform(ctx context.Context, out report.Printer, board *report.Board) {
 	var group errgroup.Group
 	group.SetLimit(p.jobs + 1)
 	group.Go(func() error {
 		for _, r := range p.runs {
 			<-r.done
 			if ctx.Err() == nil {
-				out.report(r)
+				out.Report(&r.Run)
 			}
 		}
 		return nil
@@ -87,10 +76,12 @@ func (p *program) perform(ctx context.Context, out printer) {
 	for _, r := range p.runs {
 		group.Go(func() error {
 			defer close(r.done)
+			board.Begin(&r.Run)
+			defer func() { board.End(&r.Run) }()
 			r.perform(ctx, func(m verify.Mark) {
 				mu.Lock()
 				defer mu.Unlock()
-				out.step(r, m)
+				out.Step(&r.Run, m)
 			})
 			return nil
 		})
@@ -130,17 +121,28 @@ func (r *run) once(ctx context.Context, progress func(verify.Mark)) {
 	r.Verdict = verify.Judge(result.History, r.scenario.Expect[r.System])
 }
 
+// reports returns what the runs have shown.
+func (p *program) reports() []*report.Run {
+	all := make([]*report.Run, len(p.runs))
+	for i, r := range p.runs {
+		all[i] = &r.Run
+	}
+	return all
+}
+
+func (p *program) ratios() []report.Ratio { return report.Ratios(p.reports(), p.limit) }
+
 func (p *program) exitCode() int {
 	code := 0
 	for _, r := range p.runs {
 		switch {
 		case r.Error != "":
 			return exitBroken
-		case !r.pass():
+		case !r.Pass():
 			code = exitFailed
 		}
 	}
-	if slices.ContainsFunc(p.ratios(), ratio.fails) {
+	if slices.ContainsFunc(p.ratios(), report.Ratio.Fails) {
 		code = exitFailed
 	}
 	return code

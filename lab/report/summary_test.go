@@ -1,6 +1,7 @@
-package lab
+package report
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,9 +12,9 @@ import (
 	"github.com/solovip/solovip/lab/verify"
 )
 
-func took(name string, system scenario.System, d time.Duration) *run {
+func took(name string, system scenario.System, d time.Duration) *Run {
 	f := verify.Figures{Takeovers: []verify.Takeover{{ARP: d}}}
-	return &run{Scenario: name, System: system, Number: 1, Verdict: verify.Verdict{Figures: f}}
+	return &Run{Scenario: name, System: system, Number: 1, Verdict: verify.Verdict{Figures: f}}
 }
 
 func TestMedianAndPercentile(t *testing.T) {
@@ -43,22 +44,20 @@ func TestMedianAndPercentile(t *testing.T) {
 
 // A script relies on it: slower than the others is a failure, when that was asked for.
 func TestRatioOfTakeovers(t *testing.T) {
-	p := &program{runs: []*run{
+	runs := []*Run{
 		took("power-off", scenario.Lease, 2000*ms), took("power-off", scenario.Keepalived, 3000*ms),
 		took("power-off", scenario.Lease, 2400*ms), took("power-off", scenario.Keepalived, 3400*ms),
 		{Scenario: "power-off", System: scenario.Lease}, // nobody took over
 		took("failover", scenario.Lease, 3000*ms), took("failover", scenario.Veto, 2000*ms),
 		took("handover", scenario.Lease, 30*ms),
-	}}
-	for limit, want := range map[float64]int{0: 0, 1.6: 0, 1: exitFailed} {
-		p.limit = limit
-		if got := p.exitCode(); got != want {
-			t.Errorf("limit %v: exit status %d, want %d", limit, got, want)
+	}
+	for limit, want := range map[float64]bool{0: false, 1.6: false, 1: true} {
+		if got := slices.ContainsFunc(Ratios(runs, limit), Ratio.Fails); got != want {
+			t.Errorf("limit %v: fails %v, want %v", limit, got, want)
 		}
 	}
-	p.limit = 1
 	var b strings.Builder
-	printer{w: &b}.ratios(p.ratios())
+	Printer{Out: &b}.Ratios(Ratios(runs, 1))
 	want := `power-off: the median take-over of solovip lease is 0.69 times that of keepalived (2200 ms, 3200 ms): PASS
 failover: the median take-over of solovip lease is 1.50 times that of solovip veto (3000 ms, 2000 ms): FAIL (at most 1.00 expected)
 `

@@ -1,4 +1,4 @@
-package lab
+package report
 
 import (
 	"cmp"
@@ -13,6 +13,7 @@ import (
 // entry is one line of a timeline.
 type entry struct {
 	at    time.Duration // since the first fault or order
+	kind  verify.Kind   // of a mark; empty for what was seen
 	text  string
 	color int
 }
@@ -24,28 +25,26 @@ const (
 	atEnd = 400 * time.Millisecond
 )
 
-// timeline tells a history in order, with times counted from the first fault or order.
-func timeline(h verify.History) []entry {
+// timeline tells a run in order, with times counted from the first fault or order.
+func timeline(r *Run) []entry {
+	h := r.Result.History
 	zero := origin(h)
 	var entries []entry
 	add := func(at time.Duration, color int, text string) {
-		entries = append(entries, entry{at - zero, text, color})
+		entries = append(entries, entry{at: at - zero, text: text, color: color})
+	}
+	told := map[verify.Kind]entry{
+		verify.Fault:  {text: "FAULT: ", color: yellow},
+		verify.Heal:   {text: "MENDED: ", color: yellow},
+		verify.Order:  {text: "ORDER: ", color: yellow},
+		verify.Missed: {text: "MISSED: ", color: red},
+		verify.Setup:  {color: faint},
+		verify.Ready:  {color: faint},
+		verify.Notice: {color: faint},
 	}
 	for _, m := range h.Marks {
-		switch m.Kind {
-		case verify.Fault:
-			add(m.At, yellow, "FAULT: "+m.Text)
-		case verify.Heal:
-			add(m.At, yellow, "MENDED: "+m.Text)
-		case verify.Order:
-			add(m.At, yellow, "ORDER: "+m.Text)
-		case verify.Missed:
-			add(m.At, red, "MISSED: "+m.Text)
-		case verify.Setup, verify.Ready:
-			add(m.At, faint, m.Text)
-		case verify.Notice:
-			add(m.At, faint, m.Text)
-		case verify.Met: // what was awaited is told by what was seen
+		if e, ok := told[m.Kind]; ok { // what was awaited, and came, is told by what was seen
+			entries = append(entries, entry{m.At - zero, m.Kind, e.text + m.Text, e.color})
 		}
 	}
 	words := map[verify.Source][2]string{
@@ -65,8 +64,12 @@ func timeline(h verify.History) []entry {
 		}
 	}
 	for _, src := range []verify.Source{verify.ARP, verify.Address, verify.Service} {
+		color := 0
+		if r.counts(src) {
+			color = red
+		}
 		for _, s := range verify.Splits(h, src) {
-			add(s.From, red, split(s))
+			add(s.From, color, r.split(s))
 		}
 	}
 	for _, gap := range h.Blind {
@@ -76,7 +79,18 @@ func timeline(h verify.History) []entry {
 	return entries
 }
 
-func split(s verify.Split) string {
+// counts reports whether two that a source saw are two holders. Two kernels may have the
+// VIP where one is silenced: then the verdict has left that out.
+func (r *Run) counts(src verify.Source) bool {
+	f := r.Verdict.Figures
+	return src != verify.Address || f.TwoHolders > f.TwoAnswering
+}
+
+func (r *Run) split(s verify.Split) string {
+	if !r.counts(s.Source) {
+		return fmt.Sprintf("the kernels of %s and %s both have the VIP, for %d ms: one of them is silenced",
+			s.Nodes[0], s.Nodes[1], max(1, (s.To-s.From).Milliseconds()))
+	}
 	what := map[verify.Source]string{
 		verify.ARP:     "TWO HOLDERS: %s and %s both answer for the VIP, for %d ms",
 		verify.Address: "TWO HOLDERS: the kernels of %s and %s both have the VIP, for %d ms",
@@ -134,9 +148,10 @@ const (
 	laneOrder   = 'O'
 )
 
-// lanes draws a history from shortly before the first fault to its end: for each node
+// lanes draws a run from shortly before the first fault to its end: for each node
 // who had the VIP and whose service ran, column by column.
-func lanes(h verify.History, width int) []string {
+func lanes(r *Run, width int) []string {
+	h := r.Result.History
 	zero := origin(h)
 	from := max(0, zero-time.Second)
 	step := max((h.End-from)/time.Duration(width), time.Millisecond)
@@ -173,6 +188,9 @@ func lanes(h verify.History, width int) []string {
 		}
 	}
 	two := func(row []rune, node string, src verify.Source) {
+		if !r.counts(src) {
+			return
+		}
 		for _, s := range verify.Splits(h, src) {
 			if (s.Nodes[0] == node || s.Nodes[1] == node) && s.To >= from {
 				for c := column(s.From); c <= column(s.To); c++ {

@@ -1,4 +1,4 @@
-package lab
+package report
 
 import (
 	"fmt"
@@ -13,11 +13,11 @@ import (
 type group struct {
 	scenario string
 	system   scenario.System
-	runs     []*run
+	runs     []*Run
 }
 
 // groups returns the repetitions, in the order in which the runs name them first.
-func groups(runs []*run) []group {
+func groups(runs []*Run) []group {
 	var found []group
 	for _, r := range runs {
 		i := slices.IndexFunc(found, func(g group) bool { return g.scenario == r.Scenario && g.system == r.System })
@@ -43,13 +43,13 @@ func (g group) takeovers() []time.Duration {
 
 // summary has a row for each scenario and system: of times the median, the 99th
 // percentile and the worst.
-func summary(runs []*run, row func(...string)) {
+func summary(runs []*Run, row func(...string)) {
 	row("scenario", "system", "runs", "failed", "two holders", "nobody", "longest gap", "no service", "take-over")
 	for _, g := range groups(runs) {
 		failed := 0
 		var two, nobody, gap, unserved []time.Duration
 		for _, r := range g.runs {
-			if !r.pass() {
+			if !r.Pass() {
 				failed++
 			}
 			if r.Error != "" {
@@ -84,39 +84,45 @@ func percentile(times []time.Duration, percent int) time.Duration {
 	return times[(len(times)*percent+99)/100-1]
 }
 
-// ratio compares how long two systems take over a scenario's VIP.
-type ratio struct {
+// Ratio compares how long two systems take over a scenario's VIP.
+type Ratio struct {
 	scenario      string
 	first, second scenario.System
 	of, to        time.Duration // the medians
 	limit         float64       // of's share of to; 0: any
 }
 
-func (r ratio) share() float64 { return float64(r.of) / float64(r.to) }
+func (r Ratio) share() float64 { return float64(r.of) / float64(r.to) }
 
-func (r ratio) fails() bool { return r.limit > 0 && r.share() > r.limit }
+// String returns the comparison in words.
+func (r Ratio) String() string {
+	return fmt.Sprintf("%s: the median take-over of %s is %.2f times that of %s (%s, %s)",
+		r.scenario, r.first, r.share(), r.second, millis(r.of), millis(r.to))
+}
 
-// ratios compares the first system of each scenario with each other one.
-func (p *program) ratios() []ratio {
-	var found []ratio
-	all := groups(p.runs)
+// Fails reports whether the first system is slower than was asked for.
+func (r Ratio) Fails() bool { return r.limit > 0 && r.share() > r.limit }
+
+// Ratios compares the first system of each scenario with each other one. A limit of 0 is none.
+func Ratios(runs []*Run, limit float64) []Ratio {
+	var found []Ratio
+	all := groups(runs)
 	for _, g := range all {
 		i := slices.IndexFunc(all, func(other group) bool { return other.scenario == g.scenario })
 		own, others := all[i].takeovers(), g.takeovers()
 		if all[i].system != g.system && len(own) > 0 && len(others) > 0 {
-			found = append(found, ratio{g.scenario, all[i].system, g.system, median(own), median(others), p.limit})
+			found = append(found, Ratio{g.scenario, all[i].system, g.system, median(own), median(others), limit})
 		}
 	}
 	return found
 }
 
-// ratios writes the comparisons.
-func (p printer) ratios(all []ratio) {
+// Ratios writes the comparisons.
+func (p Printer) Ratios(all []Ratio) {
 	for _, r := range all {
-		text := fmt.Sprintf("%s: the median take-over of %s is %.2f times that of %s (%s, %s)",
-			r.scenario, r.first, r.share(), r.second, millis(r.of), millis(r.to))
+		text := r.String()
 		switch {
-		case r.fails():
+		case r.Fails():
 			text = p.paint(red, fmt.Sprintf("%s: FAIL (at most %.2f expected)", text, r.limit))
 		case r.limit > 0:
 			text = p.paint(green, text+": PASS")

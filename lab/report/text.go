@@ -1,4 +1,4 @@
-package lab
+package report
 
 import (
 	"fmt"
@@ -11,12 +11,12 @@ import (
 	"github.com/solovip/solovip/lab/verify"
 )
 
-// printer writes for people: progress while runs go on, a report for each, and a table.
-type printer struct {
-	w        io.Writer // reports
-	progress io.Writer
-	color    bool
-	brief    bool // no progress, and of a run that passed the verdict alone
+// Printer writes for people: progress while runs go on, a report for each, and a table.
+type Printer struct {
+	Out      io.Writer // reports
+	Progress io.Writer
+	Color    bool
+	Brief    bool // no progress, and of a run that passed the verdict alone
 }
 
 // The colours, as ANSI numbers; none is needed to understand the text.
@@ -28,19 +28,19 @@ const (
 	faint  = 2
 )
 
-func (p printer) paint(color int, text string) string {
-	if !p.color || color == 0 {
+func (p Printer) paint(color int, text string) string {
+	if !p.Color || color == 0 {
 		return text
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", color, text)
 }
 
 // line writes one line; a reader that is gone is not our trouble.
-func (p printer) line(format string, args ...any) { _, _ = fmt.Fprintf(p.w, format+"\n", args...) }
+func (p Printer) line(format string, args ...any) { _, _ = fmt.Fprintf(p.Out, format+"\n", args...) }
 
-// step writes a mark while its run goes on.
-func (p printer) step(r *run, m verify.Mark) {
-	if m.Kind == verify.Notice || p.brief {
+// Step writes a mark while its run goes on.
+func (p Printer) Step(r *Run, m verify.Mark) {
+	if m.Kind == verify.Notice || p.Brief {
 		return
 	}
 	color := 0
@@ -52,32 +52,32 @@ func (p printer) step(r *run, m verify.Mark) {
 	case verify.Setup, verify.Ready, verify.Met, verify.Notice:
 		color = faint
 	}
-	_, _ = fmt.Fprintf(p.progress, "%s\n", p.paint(color, fmt.Sprintf("%-38s %5.1f s  %s", r.name(), m.At.Seconds(), m.Text)))
+	_, _ = fmt.Fprintf(p.Progress, "%s\n", p.paint(color, fmt.Sprintf("%-38s %5.1f s  %s", r.Name(), m.At.Seconds(), m.Text)))
 }
 
-// report writes what a run has shown.
-func (p printer) report(r *run) {
-	if p.brief && r.pass() {
+// Report writes what a run has shown.
+func (p Printer) Report(r *Run) {
+	if p.Brief && r.Pass() {
 		p.verdict(r)
 		return
 	}
 	p.line("")
-	p.line("%s", p.paint(bold, "== "+r.name()+" =="))
-	p.line("%s", r.scenario.Text)
+	p.line("%s", p.paint(bold, "== "+r.Name()+" =="))
+	p.line("%s", r.Text)
 	if r.Error != "" {
 		p.line("%s", p.paint(red, "the lab could not run it: "+r.Error))
 		return
 	}
 	p.line("")
-	for _, e := range timeline(r.Result.History) {
+	for _, e := range timeline(r) {
 		p.line("%s", p.paint(e.color, fmt.Sprintf("  %+9.3f s  %s", e.at.Seconds(), e.text)))
 	}
 	p.line("")
-	for _, row := range lanes(r.Result.History, laneWidth) {
+	for _, row := range lanes(r, laneWidth) {
 		p.line("  %s", p.paintLane(row))
 	}
 	p.line("")
-	if !r.pass() {
+	if !r.Pass() {
 		p.logs(r)
 	}
 	if r.Result.Dir != "" {
@@ -86,13 +86,13 @@ func (p printer) report(r *run) {
 	p.verdict(r)
 }
 
-func (p printer) verdict(r *run) {
-	p.line("%s: %s", r.name(), p.paintVerdict(r, r.Verdict.String()))
+func (p Printer) verdict(r *Run) {
+	p.line("%s: %s", r.Name(), p.paintVerdict(r, r.Verdict.String()))
 }
 
-func (p printer) paintVerdict(r *run, text string) string {
+func (p Printer) paintVerdict(r *Run, text string) string {
 	switch {
-	case !r.pass():
+	case !r.Pass():
 		return p.paint(red, text)
 	case r.Verdict.Split || r.Verdict.Lost:
 		return p.paint(yellow, text)
@@ -100,8 +100,8 @@ func (p printer) paintVerdict(r *run, text string) string {
 	return p.paint(green, text)
 }
 
-func (p printer) paintLane(row string) string {
-	if !p.color {
+func (p Printer) paintLane(row string) string {
+	if !p.Color {
 		return row
 	}
 	var b strings.Builder
@@ -116,7 +116,7 @@ func (p printer) paintLane(row string) string {
 }
 
 // logs writes the last lines of each daemon.
-func (p printer) logs(r *run) {
+func (p Printer) logs(r *Run) {
 	for _, log := range r.Result.Logs {
 		where := "run with --keep for all of it"
 		if r.Result.Dir != "" {
@@ -129,13 +129,13 @@ func (p printer) logs(r *run) {
 	}
 }
 
-// table writes the runs one below the other, or when there are repetitions, what they
+// Table writes the runs one below the other, or when there are repetitions, what they
 // amount to.
-func (p printer) table(runs []*run) {
+func (p Printer) Table(runs []*Run) {
 	p.line("")
-	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t") }
-	if slices.ContainsFunc(runs, func(r *run) bool { return r.Number > 1 }) {
+	if slices.ContainsFunc(runs, func(r *Run) bool { return r.Number > 1 }) {
 		summary(runs, row)
 	} else {
 		each(runs, row)
@@ -143,7 +143,7 @@ func (p printer) table(runs []*run) {
 	_ = w.Flush() // a reader that is gone is not our trouble
 }
 
-func each(runs []*run, row func(...string)) {
+func each(runs []*Run, row func(...string)) {
 	row("scenario", "system", "two holders", "nobody", "no service", "take-over", "at the end", "verdict")
 	for _, r := range runs {
 		if r.Error != "" {
@@ -155,20 +155,8 @@ func each(runs []*run, row func(...string)) {
 		if len(f.Takeovers) > 0 {
 			takeover = millis(f.Takeovers[0].ARP)
 		}
-		row(r.Scenario, r.System.String(), millis(f.TwoHolders), millis(f.Nobody), millis(f.Unserved), takeover, f.Final, word(r))
+		row(r.Scenario, r.System.String(), millis(f.TwoHolders), millis(f.Nobody), millis(f.Unserved), takeover, f.Final, r.Word())
 	}
-}
-
-func word(r *run) string {
-	switch {
-	case !r.pass():
-		return "FAIL"
-	case r.Verdict.Split:
-		return "SPLIT"
-	case r.Verdict.Lost:
-		return "LOST"
-	}
-	return "PASS"
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }

@@ -1,4 +1,4 @@
-package lab
+package report
 
 import (
 	"strings"
@@ -16,7 +16,7 @@ const ms = time.Millisecond
 
 // splitRun is a run in which n2 takes the VIP 2 s after the fault, n1 keeps it, and both
 // agree again 1 s after the end of the fault.
-func splitRun() *run {
+func splitRun() *Run {
 	h := verify.History{
 		Nodes: []string{"n1", "n2"},
 		End:   10000 * ms,
@@ -36,7 +36,7 @@ func splitRun() *run {
 		},
 	}
 	s, _ := scenario.Find("vrrp-blocked")
-	r := &run{Scenario: s.Name, System: scenario.Lease, Number: 1, scenario: s}
+	r := &Run{Scenario: s.Name, Text: s.Text, System: scenario.Lease, Number: 1}
 	r.Result = netns.Result{History: h, Logs: []netns.Log{{Host: "n2", Path: "/x/n2/log", Tail: []string{"no advert from n1"}}}}
 	r.Verdict = verify.Judge(h, verify.Expect{})
 	return r
@@ -44,7 +44,7 @@ func splitRun() *run {
 
 func TestReport(t *testing.T) {
 	var b strings.Builder
-	printer{w: &b}.report(splitRun())
+	Printer{Out: &b}.Report(splitRun())
 	want := `
 == vrrp-blocked, solovip lease ==
 n2's firewall drops VRRP both ways; everything else works; nothing may change
@@ -84,15 +84,15 @@ func TestBriefReport(t *testing.T) {
 	good := splitRun()
 	good.Verdict = verify.Verdict{Figures: verify.Figures{Final: "n1"}}
 	var b strings.Builder
-	out := printer{w: &b, progress: &b, brief: true}
-	out.step(good, verify.Mark{Kind: verify.Fault, Text: "power off n1"})
-	out.report(good)
+	out := Printer{Out: &b, Progress: &b, Brief: true}
+	out.Step(good, verify.Mark{Kind: verify.Fault, Text: "power off n1"})
+	out.Report(good)
 	want := "vrrp-blocked, solovip lease: two holders 0 ms, nobody 0 ms, holder at the end n1: PASS\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
 	}
 	b.Reset()
-	out.report(splitRun()) // failed: all of it is wanted
+	out.Report(splitRun()) // failed: all of it is wanted
 	if !strings.Contains(b.String(), "TWO HOLDERS") {
 		t.Errorf("the report of a failure is %q", b.String())
 	}
@@ -105,9 +105,9 @@ func TestTableStandsSideBySide(t *testing.T) {
 	beside.System = scenario.Keepalived
 	beside.Verdict = verify.Judge(beside.Result.History, verify.Expect{TwoAtLeast: ms, TwoAtMost: time.Hour})
 	beside.Verdict.Failures = nil
-	broken := &run{Scenario: "power-off", System: scenario.Veto, Error: "no namespaces"}
+	broken := &Run{Scenario: "power-off", System: scenario.Veto, Error: "no namespaces"}
 	var b strings.Builder
-	printer{w: &b}.table([]*run{good, beside, broken})
+	Printer{Out: &b}.Table([]*Run{good, beside, broken})
 	want := `
       scenario         system  two holders  nobody  no service  take-over  at the end  verdict
   vrrp-blocked  solovip lease         0 ms    0 ms        0 ms          -          n1     PASS
@@ -120,39 +120,19 @@ func TestTableStandsSideBySide(t *testing.T) {
 }
 
 func TestTableOfRepetitions(t *testing.T) {
-	took := func(n int, d time.Duration) *run {
+	took := func(n int, d time.Duration) *Run {
 		f := verify.Figures{Nobody: d, Unserved: 2 * d, Takeovers: []verify.Takeover{{ARP: d}}}
-		return &run{Scenario: "power-off", System: scenario.Lease, Number: n, Verdict: verify.Verdict{Figures: f}}
+		return &Run{Scenario: "power-off", System: scenario.Lease, Number: n, Verdict: verify.Verdict{Figures: f}}
 	}
 	failed := took(4, 9*ms)
 	failed.Verdict.Failures = []string{"too slow"}
 	var b strings.Builder
-	printer{w: &b}.table([]*run{took(1, 3*ms), took(2, 1*ms), took(3, 2*ms), failed})
+	Printer{Out: &b}.Table([]*Run{took(1, 3*ms), took(2, 1*ms), took(3, 2*ms), failed})
 	want := `
    scenario         system  runs  failed  two holders    nobody  longest gap  no service  take-over
   power-off  solovip lease     4       1     0/0/0 ms  2/9/9 ms     0/0/0 ms  5/18/18 ms   2/9/9 ms
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// Scripts rely on it: zero only when everything was as expected.
-func TestExitStatus(t *testing.T) {
-	pass := &run{}
-	fail := splitRun()
-	broken := &run{Error: "no namespaces"}
-	tests := []struct {
-		runs []*run
-		want int
-	}{
-		{[]*run{pass, pass}, 0},
-		{[]*run{pass, fail}, 1},
-		{[]*run{fail, broken}, 2},
-	}
-	for _, tt := range tests {
-		if got := (&program{runs: tt.runs}).exitCode(); got != tt.want {
-			t.Errorf("%d, want %d", got, tt.want)
-		}
 	}
 }
