@@ -18,10 +18,6 @@ func obey(t *testing.T) (dir string, told *atomic.Int32) {
 	t.Helper()
 	dir, told = t.TempDir(), &atomic.Int32{}
 	snap := lease(node.Safe)
-	l, err := control.Listen(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	give := func() {
 		next := *snap.Load()
 		next.Claims = append([]node.ClaimSnapshot{}, next.Claims...)
@@ -47,15 +43,7 @@ func obey(t *testing.T) (dir string, told *atomic.Int32) {
 			return "standby is over", nil
 		},
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	serveAs(t, dir, s)
 	return dir, told
 }
 

@@ -30,13 +30,17 @@ func serve(t *testing.T, snap *atomic.Pointer[node.Snapshot]) (dir string, stop 
 
 func serveIn(t *testing.T, dir string, snap *atomic.Pointer[node.Snapshot]) (stop func()) {
 	t.Helper()
+	return serveAs(t, dir, control.Server{Snapshot: func() node.Snapshot { return *snap.Load() }})
+}
+
+func serveAs(t *testing.T, dir string, s control.Server) (stop func()) {
+	t.Helper()
 	l, err := control.Listen(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	s := control.Server{Snapshot: func() node.Snapshot { return *snap.Load() }}
 	go func() { ended <- s.Serve(ctx, l) }()
 	stopped := false
 	stop = func() {
