@@ -20,12 +20,17 @@ func (n *Node) openBallot(now time.Time, c *claim) {
 		}
 		return
 	}
+	if n.itsTurn(now, c) && !c.ballot.Running() {
+		n.bidAbove(now, c)
+	}
+}
+
+// itsTurn reports whether those that come before this node have had time to take the claim.
+func (n *Node) itsTurn(now time.Time, c *claim) bool {
 	if c.turn.IsZero() {
 		c.turn = now.Add(time.Duration(n.rank(now, c)) * n.cfg.Timing.Renew / turns)
 	}
-	if !c.ballot.Running() && !now.Before(c.turn) {
-		n.bidAbove(now, c)
-	}
+	return !now.Before(c.turn)
 }
 
 // bidAbove asks with a token above all that were heard of.

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
@@ -140,10 +141,40 @@ func (n *Node) newClaim(cfg ClaimConfig) (*claim, error) {
 	return c, nil
 }
 
-// Same reports whether a reload from c to other leaves the claim as it is.
-func (c ClaimConfig) Same(other ClaimConfig) bool {
-	c.Token, other.Token = 0, 0
-	return reflect.DeepEqual(c, other)
+// Same reports whether a reload from c to other leaves the claim where it is: what they
+// differ in can change while it is held.
+func (c ClaimConfig) Same(other ClaimConfig) bool { return reflect.DeepEqual(c.fixed(), other.fixed()) }
+
+// fixed returns the part of c that cannot change while the claim is held.
+func (c ClaimConfig) fixed() ClaimConfig {
+	c.Token, c.GuardTries = 0, 0
+	c.Instances = slices.Clone(c.Instances)
+	for i := range c.Instances {
+		in := &c.Instances[i]
+		in.VRRP = in.VRRP.Fixed()
+		// A tracker that was not there before knows nothing yet, and would count as down.
+		in.Interfaces, in.Scripts = names(in.Interfaces), names(in.Scripts)
+	}
+	return c
+}
+
+// names returns the trackers without their weights.
+func names(tracks []Track) (bare []Track) {
+	for _, t := range tracks {
+		bare = append(bare, Track{Name: t.Name})
+	}
+	return bare
+}
+
+// tune takes over a configuration by which the claim is the same.
+func (c *claim) tune(n *Node, now time.Time, cfg ClaimConfig) {
+	cfg.Token = c.cfg.Token
+	c.cfg = cfg
+	for i, in := range c.instances {
+		in.cfg = cfg.Instances[i]
+		in.cfg.VRRP.ByPermission = n.permits()
+		in.machine.Tune(now, in.cfg.VRRP)
+	}
 }
 
 // settle moves the claim as far as the evidence allows at this instant.

@@ -68,6 +68,9 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		if c.verdict.Do == arbiter.Consult || c.verdict.Do == arbiter.Shoot || c.verdict.Do == arbiter.Obtain || c.verdict.Do == arbiter.Handover {
 			d.add(now.Add(askEvery))
 		}
+		if c.verdict.Do == arbiter.Obtain && now.Before(c.turn) {
+			d.add(c.turn)
+		}
 		if p := n.peers[c.verdict.Peer]; p != nil && c.verdict.Do == arbiter.Shoot {
 			d.add(p.shot.Due())
 		}

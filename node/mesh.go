@@ -117,8 +117,12 @@ func (n *Node) question(r arbiter.Request) {
 // obtain asks for the permission that the claim needs.
 func (n *Node) obtain(now time.Time, c *claim) {
 	if n.lease != nil && n.mayLease(now, c) {
+		free := !n.witnessSilent(now) && n.lease.Standing(now, c.cfg.Name).State == witness.Free
+		if free && !n.itsTurn(now, c) {
+			return // one that comes before this node is about to take it
+		}
 		n.lease.Take(c.cfg.Name, c.highest())
-		if !n.witnessSilent(now) && n.lease.Standing(now, c.cfg.Name).State == witness.Free {
+		if free {
 			return // the swap that is due brings it
 		}
 	}

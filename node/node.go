@@ -149,7 +149,7 @@ func (n *Node) apply(now time.Time, ev Event) {
 	case TrustWitness:
 		n.trustWitness(now, ev)
 	case Reconfigure:
-		n.reconfigure(ev.Claims)
+		n.reconfigure(now, ev.Claims)
 	case Advert:
 		if in := n.instance(ev.Instance); in != nil {
 			n.drive(now, in, vrrp.Received{Packet: ev.Packet, Source: ev.Source})
@@ -407,12 +407,15 @@ func (n *Node) instance(name string) *instance {
 }
 
 // reconfigure notes the new claims; replaceClaims brings them in as the old ones let go.
-func (n *Node) reconfigure(claims []ClaimConfig) {
+func (n *Node) reconfigure(now time.Time, claims []ClaimConfig) {
 	n.pending = append([]ClaimConfig{}, claims...) // also none at all is something to bring in
 	for name, c := range n.claims {
 		i := slices.IndexFunc(claims, func(p ClaimConfig) bool { return p.Name == name })
-		c.leaving = i < 0 || !c.cfg.Same(claims[i])
+		if c.leaving = i < 0 || !c.cfg.Same(claims[i]); !c.leaving {
+			c.tune(n, now, claims[i])
+		}
 	}
+	n.track(now)
 }
 
 // replaceClaims removes the claims that a reload took away or changed, once they are

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -58,6 +59,33 @@ const (
 	defaultDownAdverts = 3
 	maxDownAdverts     = 100
 )
+
+// Fixed returns the part of c that cannot change while a machine runs: all but the priority
+// of one that is no address owner, how it preempts, and how it announces.
+func (c Config) Fixed() Config {
+	if c.Priority != PriorityOwner {
+		c.Priority = 0
+	}
+	c.Preempt, c.PreemptDelay, c.InitialMaster, c.GARP = false, 0, false, GARP{}
+	return c
+}
+
+// settled returns c with its defaults, and what follows from one setting for another.
+func (c Config) settled() Config {
+	if c.DownAdverts == 0 {
+		c.DownAdverts = defaultDownAdverts
+	}
+	c.Addresses = slices.Clone(c.Addresses)
+	// keepalived: "nopreempt will not work with initial state MASTER", "... preempt delay
+	// will not work with ...", "nopreempt is incompatible with priority 255".
+	if c.InitialMaster {
+		c.PreemptDelay = 0
+	}
+	if c.InitialMaster || c.Priority == PriorityOwner {
+		c.Preempt = true
+	}
+	return c
+}
 
 // check returns what is wrong with c, all of it.
 func (c *Config) check() error {

@@ -3,7 +3,6 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -60,18 +59,7 @@ func New(cfg Config) (*Machine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("vrrp instance %s: %w", cfg.Name, err)
 	}
-	if cfg.DownAdverts == 0 {
-		cfg.DownAdverts = defaultDownAdverts
-	}
-	cfg.Addresses = slices.Clone(cfg.Addresses)
-	// keepalived: "nopreempt will not work with initial state MASTER", "... preempt delay
-	// will not work with ...", "nopreempt is incompatible with priority 255".
-	if cfg.InitialMaster {
-		cfg.PreemptDelay = 0
-	}
-	if cfg.InitialMaster || cfg.Priority == PriorityOwner {
-		cfg.Preempt = true
-	}
+	cfg = cfg.settled()
 	return &Machine{
 		cfg:            cfg,
 		sorted:         sortedAddrs(cfg.Addresses),
@@ -79,6 +67,17 @@ func New(cfg Config) (*Machine, error) {
 		told:           make(map[netip.Addr]Cause),
 		masterInterval: cfg.AdvertInterval,
 	}, nil
+}
+
+// Tune takes over what a reload may change while the machine runs: all of cfg in which it
+// may differ from the machine's own by Config.Fixed. The present priority stays: SetPriority
+// changes it.
+func (m *Machine) Tune(now time.Time, cfg Config) {
+	before := m.cfg.GARP
+	m.cfg = cfg.settled()
+	if m.state == StateMaster && (before.Refresh != cfg.GARP.Refresh || before.RefreshRepeat != cfg.GARP.RefreshRepeat) {
+		m.refreshAt = after(now, cfg.GARP.Refresh, cfg.GARP.RefreshRepeat)
+	}
 }
 
 // State returns the state.

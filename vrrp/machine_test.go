@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -221,5 +222,48 @@ func TestStrings(t *testing.T) {
 		"[own address version vrid authentication type password interval addresses] Cause(99)"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A reload that changes how often is announced, and who preempts, leaves a master where it is.
+func TestTune(t *testing.T) {
+	start := time.Unix(1000, 0)
+	m := newMachine(t, func(c *Config) { c.GARP = GARP{Repeat: 1} })
+	m.Step(start, Start{})
+	m.Step(start, Grant{})
+	cfg := defaultConfig()
+	cfg.GARP, cfg.Priority, cfg.Preempt = GARP{Repeat: 1, Refresh: 5 * time.Second, RefreshRepeat: 2}, 90, false
+	if !reflect.DeepEqual(cfg.Fixed(), defaultConfig().Fixed()) {
+		t.Fatal("the two cannot be told to be the same")
+	}
+	m.Tune(start.Add(10*time.Second), cfg)
+	if m.State() != StateMaster || !m.Since().Equal(start) {
+		t.Errorf("%v since %v", m.State(), m.Since())
+	}
+	announced := func(at time.Duration) (count int) {
+		for _, a := range m.Step(start.Add(at), Tick{}) {
+			if a, ok := a.(Announce); ok {
+				count += a.Count
+			}
+		}
+		return count
+	}
+	if n := announced(14 * time.Second); n != 0 {
+		t.Errorf("announced %d times before the refresh is due", n)
+	}
+	if n := announced(15 * time.Second); n != 2 {
+		t.Errorf("announced %d times when the refresh is due, want 2", n)
+	}
+	for name, other := range map[string]func(c *Config){
+		"addresses":     func(c *Config) { c.Addresses = c.Addresses[:1:1]; c.Addresses[0] = netip.MustParseAddr("10.0.0.200") },
+		"interval":      func(c *Config) { c.AdvertInterval *= 2 },
+		"address owner": func(c *Config) { c.Priority = PriorityOwner },
+	} {
+		changed := defaultConfig()
+		changed.Addresses = slices.Clone(changed.Addresses)
+		other(&changed)
+		if reflect.DeepEqual(changed.Fixed(), defaultConfig().Fixed()) {
+			t.Errorf("%s can change while the machine runs", name)
+		}
 	}
 }

@@ -21,7 +21,7 @@ func TestSolovip(t *testing.T) {
 		t.Fatalf("build solovip: %v\n%s", err, out)
 	}
 	runs := map[scenario.System][]string{
-		scenario.Quorum: {"peers-cut", "master-isolated", "power-off", "freeze", "worker-killed", "orderly-stop", "handover"},
+		scenario.Quorum: {"three-nodes", "peers-cut", "master-isolated", "power-off", "freeze", "worker-killed", "orderly-stop", "handover"},
 		scenario.Veto:   {"vrrp-blocked", "vrrp-blocked-inbound", "power-off", "freeze", "handover", "isolation-hold", "isolation-hold-power-off", "isolation-fence", "isolation-fence-power-off"},
 		scenario.VRRP:   {"failover", "orderly-stop", "killed", "forged-advert"},
 	}
