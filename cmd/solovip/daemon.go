@@ -26,6 +26,7 @@ func nodeCommand() *cli.Command {
 	c := daemonCommand("node", "run a node: hold virtual addresses as the configuration says, in the foreground", runNode)
 	c.Flags = append(c.Flags, &cli.BoolFlag{Name: takeOverFlag, Usage: "make the node that runs with the run directory start its program anew, as after an upgrade, and keep what it holds"},
 		&cli.BoolFlag{Name: cleanUpFlag, Usage: "take off what a node that has ended left on this host (addresses, guarded services), and start nothing"},
+		&cli.BoolFlag{Name: keepTableFlag, Aliases: []string{"I"}, Usage: "leave the table of IPVS as it is at the end"},
 		&cli.StringFlag{Name: workerFlag, Hidden: true, Usage: "for the guardian: be its worker `NAME`"})
 	return c
 }

@@ -38,7 +38,7 @@ func fenceStatusCommand() *cli.Command {
 		Flags:  statusFlags(),
 		Before: noArguments,
 		Action: func(c *cli.Context) error {
-			snap, err := show(c, text.Fence)
+			snap, err := show(c, view{text: text.Fence})
 			switch {
 			case err != nil || c.Bool("watch"):
 				return err

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/solovip/solovip/control"
+	lvsdaemon "github.com/solovip/solovip/lvs/daemon"
 	"github.com/solovip/solovip/node/daemon"
 	"github.com/solovip/solovip/node/guardian"
 )
@@ -32,18 +33,25 @@ const takeOverFlag = "take-over"
 // cleanUpFlag takes off what a node that has ended left behind.
 const cleanUpFlag = "clean-up"
 
+// keepTableFlag leaves the table of IPVS as it is at the end, as keepalived has it.
+const keepTableFlag = "dont-release-ipvs"
+
 // cleanUpLimit is how long that may take: guarded services are killed.
 const cleanUpLimit = 30 * time.Second
 
-// vrrpWorker is the worker for VRRP and claims.
-const vrrpWorker = "vrrp"
+// The workers: vrrpWorker is the one for VRRP and claims, lvsWorker the one for IPVS and checks.
+const (
+	vrrpWorker = "vrrp"
+	lvsWorker  = "lvs"
+)
 
 // runNode runs a node: the guardian, which runs this program again as its worker.
 func runNode(c *cli.Context, opt daemon.Options) error {
-	if c.IsSet(workerFlag) {
-		return runWorker(c.Context, opt)
-	}
 	switch {
+	case c.String(workerFlag) == lvsWorker:
+		return runLVSWorker(c, opt)
+	case c.IsSet(workerFlag):
+		return runWorker(c.Context, opt)
 	case c.Bool(takeOverFlag):
 		return takeOver(c)
 	case c.Bool(cleanUpFlag):
@@ -61,7 +69,7 @@ func runNode(c *cli.Context, opt daemon.Options) error {
 	for {
 		signal.Notify(signals, nodeSignals()...)
 		code := guardian.Run(guardian.Config{
-			Workers:  []guardian.Worker{{Name: vrrpWorker, Args: append(os.Args[1:len(os.Args):len(os.Args)], "--"+workerFlag, vrrpWorker)}},
+			Workers:  []guardian.Worker{worker(vrrpWorker), worker(lvsWorker)},
 			Signals:  signals,
 			Notify:   notifySystemd(opt.Logger),
 			Watchdog: watchdog / 3,
@@ -77,6 +85,13 @@ func runNode(c *cli.Context, opt daemon.Options) error {
 			return cli.Exit("", code) // the worker has said why
 		}
 	}
+}
+
+// worker returns how this program is run as one of its workers. Trouble with balancing and checks is
+// to touch no address, so that worker is one beside.
+func worker(name string) guardian.Worker {
+	args := append(os.Args[1:len(os.Args):len(os.Args)], "--"+workerFlag, name)
+	return guardian.Worker{Name: name, Args: args, Beside: name == lvsWorker}
 }
 
 // nodeSignals are those that reach a node's worker, by the guardian.
@@ -104,17 +119,20 @@ func notifySystemd(log *slog.Logger) func(state string) {
 	}
 }
 
-// runWorker runs what the guardian watches.
-func runWorker(parent context.Context, opt daemon.Options) error {
+// wishes are what the guardian asks of a worker; more than one wish that waits is one.
+type wishes struct{ reload, leave chan struct{} }
+
+// inherit returns the link to the guardian, a context that ends when it wants the worker to stop
+// or has died, and its other wishes.
+func inherit(parent context.Context, log *slog.Logger) (*guardian.Link, context.Context, wishes, error) {
 	link, err := guardian.Inherit()
 	if err != nil {
-		return cli.Exit(err, exitUsage)
+		return nil, nil, wishes{}, cli.Exit(err, exitUsage)
 	}
 	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, nodeSignals()...)
-	reload, leave := make(chan struct{}, 1), make(chan struct{}, 1) // more than one waiting signal is one
+	wants := wishes{make(chan struct{}, 1), make(chan struct{}, 1)}
 	go func() {
 		for {
 			select {
@@ -123,19 +141,28 @@ func runWorker(parent context.Context, opt daemon.Options) error {
 				case syscall.SIGTERM, syscall.SIGINT:
 					cancel() // a second one is the guardian's affair
 				case syscall.SIGHUP:
-					wish(reload)
+					wish(wants.reload)
 				case guardian.TakeOver:
-					wish(leave)
+					wish(wants.leave)
 				}
 			case <-link.Gone():
-				opt.Logger.Error("the guardian has died: stopping in order")
+				log.Error("the guardian has died: stopping in order")
 				cancel()
 				return
 			}
 		}
 	}()
 	link.Here()
-	opt.Reload, opt.TakeOver = reload, leave
+	return link, ctx, wants, nil
+}
+
+// runWorker runs the worker for VRRP and claims, which the guardian watches.
+func runWorker(parent context.Context, opt daemon.Options) error {
+	link, ctx, wants, err := inherit(parent, opt.Logger)
+	if err != nil {
+		return err
+	}
+	opt.Reload, opt.TakeOver = wants.reload, wants.leave
 	opt.Notify, opt.Beat, opt.Pause = link.Notify, link.Beat, link.Pause
 	err = daemon.Run(ctx, opt)
 	switch {
@@ -143,6 +170,26 @@ func runWorker(parent context.Context, opt daemon.Options) error {
 		link.Again()
 		return nil
 	case err == nil, errors.Is(err, daemon.ErrConfig):
+		link.Final()
+	}
+	return err
+}
+
+// runLVSWorker runs the worker for IPVS and checks, beside that one.
+func runLVSWorker(c *cli.Context, opt daemon.Options) error {
+	link, ctx, wants, err := inherit(c.Context, opt.Logger)
+	if err != nil {
+		return err
+	}
+	err = lvsdaemon.Run(ctx, lvsdaemon.Options{
+		File: opt.File, RunDir: opt.RunDir, StateDir: opt.StateDir, ConfigID: opt.ConfigID, KeepTable: c.Bool(keepTableFlag),
+		Logger: opt.Logger, Reload: wants.reload, Leave: wants.leave, Beat: link.Beat, Pause: link.Pause,
+	})
+	switch {
+	case errors.Is(err, lvsdaemon.ErrRest):
+		link.Rest()
+		return nil
+	case err == nil:
 		link.Final()
 	}
 	return err

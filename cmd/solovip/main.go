@@ -51,7 +51,7 @@ func newApp(out, errOut io.Writer) *cli.App {
 		Action:                 noCommand,
 		Commands: []*cli.Command{
 			nodeCommand(), witnessCommand(), statusCommand(), fenceCommand(), handoverCommand(), standbyCommand(), trustWitnessCommand(),
-			configCommand(), keygenCommand(), genhashCommand(), splitCommand(), lab.Command(), versionCommand(),
+			lvsCommand(), configCommand(), keygenCommand(), genhashCommand(), splitCommand(), lab.Command(), versionCommand(),
 		},
 	}
 	for _, c := range app.Commands {

@@ -32,7 +32,12 @@ func statusCommand() *cli.Command {
 		Flags:  statusFlags(),
 		Before: noArguments,
 		Action: func(c *cli.Context) error {
-			_, err := show(c, func(s node.Snapshot, width int) string { return text.Status(s, time.Now(), width) })
+			_, err := show(c, view{
+				text: func(s node.Snapshot, width int) string {
+					return text.Status(s, time.Now(), width) + lvsOf(c.Context, c.String("run-dir")).text(width)
+				},
+				object: func(s node.Snapshot) any { return lvsOf(c.Context, c.String("run-dir")).beside(s) },
+			})
 			return err
 		},
 	}
@@ -46,10 +51,16 @@ func statusFlags() []cli.Flag {
 	}
 }
 
+// view is how a snapshot is shown.
+type view struct {
+	text   func(s node.Snapshot, width int) string // for people
+	object func(s node.Snapshot) any               // for JSON; nil: the snapshot itself
+}
+
 // show prints the daemon's snapshot once, or for as long as it is watched, and returns it;
 // a watch returns none.
-func show(c *cli.Context, render func(node.Snapshot, int) string) (node.Snapshot, error) {
-	s := screen{out: c.App.Writer, json: c.Bool("json"), watch: c.Bool("watch"), render: render}
+func show(c *cli.Context, v view) (node.Snapshot, error) {
+	s := screen{out: c.App.Writer, json: c.Bool("json"), watch: c.Bool("watch"), view: v}
 	s.width, s.terminal = terminalWidth(c.App.Writer)
 	if s.watch {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
@@ -74,7 +85,7 @@ type screen struct {
 	watch    bool
 	terminal bool
 	width    int
-	render   func(node.Snapshot, int) string
+	view     view
 	printed  bool
 }
 
@@ -115,13 +126,16 @@ func (s *screen) print(snap node.Snapshot) error {
 		if !s.watch {
 			enc.SetIndent("", "  ")
 		}
+		if s.view.object != nil {
+			return enc.Encode(s.view.object(snap))
+		}
 		return enc.Encode(snap)
 	}
 	if s.watch && s.terminal {
 		s.width, _ = terminalWidth(s.out) // the window may have changed
-		return s.draw(s.render(snap, s.width))
+		return s.draw(s.view.text(snap, s.width))
 	}
-	page := s.render(snap, s.width)
+	page := s.view.text(snap, s.width)
 	if s.watch {
 		page = fmt.Sprintf("--- %s\n%s\n", time.Now().Format(time.DateTime+".000"), page)
 	}

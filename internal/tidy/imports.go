@@ -60,6 +60,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 
 	// The shell: brings all of the above together.
 	{"node/guardian", ""},
+	{"lvs/daemon", "checks/runner config control internal/boottime internal/durable internal/lanes internal/script lvs lvs/ipvs lvs/settings node vrrp/vip"},
 	{"node/daemon", "arbiter config control fencing fencing/agent fencing/gate fencing/guard fencing/ledger fencing/watchdog internal/boottime internal/durable internal/lanes internal/script mesh node vrrp vrrp/rawip vrrp/vip witness witness/etcd witness/server"},
 
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
@@ -78,7 +79,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/stories", ""},
 	{"deploy", ""},
 
-	{"cmd/solovip", "checks/probe config control control/text fencing fencing/ledger fencing/selftest lab lab/split mesh node node/daemon node/guardian witness"},
+	{"cmd/solovip", "checks/probe config control control/text fencing fencing/ledger fencing/selftest lab lab/split lvs lvs/daemon mesh node node/daemon node/guardian witness"},
 }
 
 // anyTest are the tools that every test may import, and nothing else.
