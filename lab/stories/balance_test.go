@@ -286,10 +286,7 @@ func TestVMTablesAsKeepalived(t *testing.T) {
 // if the step changes it.
 func agree(t *testing.T, what string, ours, theirs *machine, before []string, changes bool) []string {
 	t.Helper()
-	still := 2500 * time.Millisecond // longer than anything takes in these configurations
-	if changes {
-		still = 500 * time.Millisecond // both have made the same of it already
-	}
+	const still = 2500 * time.Millisecond // longer than anything takes in these configurations
 	tick, late := time.NewTicker(look), time.After(30*time.Second)
 	defer tick.Stop()
 	var was []string
