@@ -47,6 +47,7 @@ func (e *unreachable) Is(target error) bool { return target == ErrUnreachable }
 // Client asks one daemon. It is safe for concurrent use.
 type Client struct {
 	runDir string
+	who    string // it asks
 	absent string // what to do when there is none
 	http   *http.Client
 }
@@ -54,7 +55,7 @@ type Client struct {
 // Dial finds the daemon that runs with the run directory. Its error is meant for an
 // operator and wraps ErrUnreachable.
 func Dial(runDir string) (*Client, error) {
-	return find(runDir, "start it with 'systemctl start solovip' or 'solovip node', or name another directory with --run-dir")
+	return find(runDir, "solovip", "start it with 'systemctl start solovip' or 'solovip node', or name another directory with --run-dir")
 }
 
 // LVSDir returns the directory of the socket that tells of the virtual servers of a node with
@@ -65,11 +66,12 @@ func LVSDir(runDir string) string { return filepath.Join(runDir, "lvs") }
 // is meant for an operator and wraps ErrUnreachable, and fs.ErrNotExist when the node has no
 // virtual servers or does not run.
 func DialLVS(runDir string) (*Client, error) {
-	return find(LVSDir(runDir), "it runs beside a node whose configuration has a virtual_server without errors; name another run directory of the node with --run-dir")
+	return find(LVSDir(runDir), "worker for virtual servers", "it runs beside a node that has a virtual_server in its configuration; "+
+		"'solovip status' asks the node itself")
 }
 
-func find(runDir, absent string) (*Client, error) {
-	c := &Client{runDir: runDir, absent: absent}
+func find(runDir, who, absent string) (*Client, error) {
+	c := &Client{runDir: runDir, who: who, absent: absent}
 	// One connection for each request: requests are rare, and a daemon that has been
 	// replaced meanwhile is found again.
 	c.http = &http.Client{Transport: &http.Transport{
@@ -191,9 +193,9 @@ func (c *Client) explain(err error) error {
 	var text string
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		text = fmt.Sprintf("no solovip runs with run directory %s (there is no socket %s): %s", c.runDir, path, c.absent)
+		text = fmt.Sprintf("no %s runs with run directory %s (there is no socket %s): %s", c.who, c.runDir, path, c.absent)
 	case errors.Is(err, unix.ECONNREFUSED):
-		text = fmt.Sprintf("no solovip runs with run directory %s (socket %s is of one that has died): %s", c.runDir, path, c.absent)
+		text = fmt.Sprintf("no %s runs with run directory %s (socket %s is of one that has died): %s", c.who, c.runDir, path, c.absent)
 	case errors.Is(err, fs.ErrPermission):
 		text = fmt.Sprintf("user %d may not use socket %s: run this command as root", os.Getuid(), path)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded),

@@ -68,7 +68,7 @@ func (m *machine) inside(f func()) {
 	}
 }
 
-// farm is real servers on one machine, each with an address of its own.
+// farm is real servers on one machine.
 type farm struct {
 	m       *machine
 	servers map[string]*http.Server
@@ -77,23 +77,39 @@ type farm struct {
 // newFarm makes a farm on a machine.
 func newFarm(m *machine) *farm { return &farm{m, map[string]*http.Server{}} }
 
-// up starts servers that answer with their addresses.
+// up starts servers, each at an address of its own.
 func (f *farm) up(addrs ...string) {
 	f.m.b.t.Helper()
 	for _, addr := range addrs {
 		host, _, _ := strings.Cut(addr, ":")
 		_ = exec.Command("ip", "-n", f.m.b.ns(f.m.name), "addr", "add", host+"/24", "dev", "eth0").Run() // it may be there
-		var l net.Listener
-		var err error
-		f.m.inside(func() { l, err = net.Listen("tcp", addr) })
-		if err != nil {
-			f.m.b.t.Fatal(err)
-		}
-		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, addr) })}
-		f.servers[addr] = s
-		f.m.b.t.Cleanup(func() { _ = s.Close() })
-		go func() { _ = s.Serve(l) }() // until it is closed
+		f.serve(addr)
 	}
+}
+
+// serve starts a server that answers with the machine's name, at an address or with any.
+func (f *farm) serve(addr string) {
+	f.m.b.t.Helper()
+	var l net.Listener
+	var err error
+	f.m.inside(func() { l, err = net.Listen("tcp4", addr) })
+	if err != nil {
+		f.m.b.t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, f.m.name) })}
+	f.servers[addr] = s
+	f.m.b.t.Cleanup(func() { _ = s.Close() })
+	go func() { _ = s.Serve(l) }() // until it is closed
+}
+
+// carries puts addresses on the machine for direct routing: it takes what is sent to them, and
+// tells nobody that they are its own.
+func (m *machine) carries(addrs ...string) {
+	m.b.t.Helper()
+	for _, addr := range addrs {
+		m.b.run("ip", "-n", m.b.ns(m.name), "addr", "add", addr+"/32", "dev", "lo")
+	}
+	m.b.run("ip", "netns", "exec", m.b.ns(m.name), "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")
 }
 
 // down ends servers, with their connections.
@@ -122,6 +138,24 @@ func (m *machine) table() []string {
 
 // look is how often these stories look at something.
 const look = 250 * time.Millisecond
+
+// become waits until the table is as expected.
+func (m *machine) become(what string, table []string) {
+	m.b.t.Helper()
+	tick, late := time.NewTicker(look), time.After(20*time.Second)
+	defer tick.Stop()
+	for {
+		is := m.table()
+		if slices.Equal(is, table) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			m.b.t.Fatalf("%s: the table is\n%s\nwant\n%s\n%s", what, strings.Join(is, "\n"), strings.Join(table, "\n"), m.tail())
+		}
+	}
+}
 
 // checker starts the real keepalived for virtual servers.
 func (m *machine) checker(conf string) {

@@ -101,7 +101,7 @@ func Run(ctx context.Context, opt Options) error {
 		operations: make(chan operation),
 		questions:  make(chan question),
 	}
-	if err := d.firstPlan(ctx); err != nil || ctx.Err() != nil {
+	if ready, err := d.firstPlan(ctx); err != nil || !ready {
 		return err
 	}
 	// The socket's lock keeps a second worker away from the same table.
@@ -126,9 +126,9 @@ func Run(ctx context.Context, opt Options) error {
 	return errors.Join(d.work.Wait(), end)
 }
 
-// firstPlan waits for a configuration that can be run. The worker for VRRP reads the same file
-// and says what is wrong with it.
-func (d *daemon) firstPlan(ctx context.Context) error {
+// firstPlan waits for a configuration that can be run; false: it is to end before there is one.
+// The worker for VRRP reads the same file and says what is wrong with it.
+func (d *daemon) firstPlan(ctx context.Context) (ready bool, err error) {
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	rested := time.After(d.opt.Pause)
@@ -140,10 +140,10 @@ func (d *daemon) firstPlan(ctx context.Context) error {
 		case l := <-d.loaded:
 			switch {
 			case l.err == nil && len(l.plan.LVS.Servers) == 0:
-				return ErrRest
+				return false, ErrRest
 			case l.err == nil:
 				d.plan = l.plan
-				return nil
+				return true, nil
 			case !told:
 				told = true
 				d.log.Error("checks and balancing wait for a configuration without errors", "err", l.err)
@@ -153,9 +153,9 @@ func (d *daemon) firstPlan(ctx context.Context) error {
 		case <-beat.C:
 			d.opt.Beat()
 		case <-d.opt.Leave:
-			return nil
+			return false, nil
 		case <-ctx.Done():
-			return nil
+			return false, nil
 		}
 	}
 }
@@ -168,6 +168,7 @@ func (d *daemon) load() {
 		l.err = fmt.Errorf("%s has errors: `solovip config check %s` shows them", d.opt.File, d.opt.File)
 	} else {
 		l.plan = plan{settings.New(cfg), cfg.Global.ScriptUser}
+		_, l.err = lvs.New(l.plan.LVS) // what it refuses must not become the plan
 	}
 	d.loaded <- l
 }

@@ -22,6 +22,7 @@ type kernel struct {
 
 	mu      sync.Mutex // guards the fields below
 	steps   []lvs.Step // that wait
+	dropped bool       // some do not wait any more: there were too many
 	asked   uint64     // the ReadKernel that waits; 0: none
 	askers  []chan map[ipvs.Key]ipvs.Connections
 	busy    bool // or something waits
@@ -33,8 +34,8 @@ type kernel struct {
 // that loads its module.
 const openAgain = 5 * time.Second
 
-// maxSteps bounds the steps that wait while the kernel does not answer. When there are more,
-// all go, and the table is read and put right instead.
+// maxSteps bounds the steps that wait while the kernel does not answer. When more are to join so
+// many, all go, and the table is read and put right instead.
 const maxSteps = 200_000
 
 func newKernel(post func(lvs.Event)) *kernel {
@@ -45,7 +46,13 @@ func newKernel(post func(lvs.Event)) *kernel {
 
 // apply has steps carried out, after those before them.
 func (k *kernel) apply(steps []lvs.Step) {
-	k.want(func() { k.steps = append(k.steps, steps...) })
+	k.want(func() {
+		if k.dropped = k.dropped || len(k.steps) > maxSteps; k.dropped {
+			k.steps = nil
+			return
+		}
+		k.steps = append(k.steps, steps...)
+	})
 }
 
 // read has the kernel's state read, after all steps so far. An answer that nobody has waited
@@ -97,10 +104,10 @@ func (k *kernel) run(ctx context.Context) {
 		case <-k.pending:
 		}
 		k.mu.Lock()
-		steps, id, askers := k.steps, k.asked, k.askers
-		k.steps, k.asked, k.askers = nil, 0, nil
+		todo := work{k.steps, k.dropped, k.asked, k.askers}
+		k.steps, k.dropped, k.asked, k.askers = nil, false, 0, nil
 		k.mu.Unlock()
-		k.serve(ctx, steps, id, askers)
+		k.serve(ctx, todo)
 		k.mu.Lock()
 		k.busy = len(k.pending) > 0
 		k.idle.Broadcast()
@@ -108,20 +115,28 @@ func (k *kernel) run(ctx context.Context) {
 	}
 }
 
-func (k *kernel) serve(ctx context.Context, steps []lvs.Step, id uint64, askers []chan map[ipvs.Key]ipvs.Connections) {
+// work is what waited.
+type work struct {
+	steps   []lvs.Step
+	dropped bool
+	id      uint64
+	askers  []chan map[ipvs.Key]ipvs.Connections
+}
+
+func (k *kernel) serve(ctx context.Context, todo work) {
 	err := k.open(ctx)
-	if len(steps) > 0 {
+	if len(todo.steps) > 0 || todo.dropped {
 		applied := err
 		switch {
 		case err != nil:
-		case len(steps) > maxSteps:
+		case todo.dropped:
 			applied = errTooMany
 		default:
-			applied = k.conn.Apply(steps)
+			applied = k.conn.Apply(todo.steps)
 		}
 		k.post(lvs.Applied{Err: text(applied)})
 	}
-	if id != 0 {
+	if todo.id != 0 {
 		var state lvs.State
 		read := err
 		if err == nil {
@@ -129,12 +144,12 @@ func (k *kernel) serve(ctx context.Context, steps []lvs.Step, id uint64, askers 
 		}
 		if read != nil {
 			k.close() // a module that was loaded anew has another number
-			k.post(lvs.KernelFailed{ID: id, Err: read.Error()})
+			k.post(lvs.KernelFailed{ID: todo.id, Err: read.Error()})
 		} else {
-			k.post(lvs.Kernel{ID: id, State: state})
+			k.post(lvs.Kernel{ID: todo.id, State: state})
 		}
 	}
-	for _, a := range askers {
+	for _, a := range todo.askers {
 		var all map[ipvs.Key]ipvs.Connections
 		if k.conn != nil {
 			all, _ = k.conn.Traffic() // who asks sees that nothing is known

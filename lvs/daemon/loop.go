@@ -59,6 +59,10 @@ func (d *daemon) loop(ctx context.Context) error {
 			d.log.Info("checks end; the table of IPVS stays as it is for a successor")
 			return nil
 		case <-ctx.Done():
+			if d.opt.KeepTable {
+				d.log.Info("stopped; the table of IPVS stays as it is")
+				return nil
+			}
 			return d.stop(beat.C)
 		}
 	}
@@ -155,10 +159,6 @@ func (d *daemon) reload(l loaded) (rests bool) {
 
 // stop ends in order: checks, then the table, then the last scripts.
 func (d *daemon) stop(beat <-chan time.Time) error {
-	if d.opt.KeepTable {
-		d.log.Info("stopped; the table of IPVS stays as it is")
-		return nil
-	}
 	d.step(lvs.Stop{})
 	done := make(chan struct{})
 	go func() {

@@ -65,6 +65,13 @@ func work(kind, diary string) int {
 		link.Again()
 		return 0
 	}
+	if kind == "rests" {
+		link.Rest()
+		return 0
+	}
+	if kind == "deaf" {
+		signal.Ignore(TakeOver)
+	}
 	if kind == "refuses" {
 		link.Final()
 		return 2
