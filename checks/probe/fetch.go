@@ -8,7 +8,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -41,6 +43,9 @@ type Page struct {
 	Body       []byte // its first 4 MiB
 	Size       int64  // of the whole body
 	Digest     string // MD5 of the whole body in lower-case hexadecimal
+	// ChunkedDigest is that of the body as it was sent in chunks, with their lengths between:
+	// keepalived's digest of an answer in HTTP/1.1. Empty: there were none.
+	ChunkedDigest string
 }
 
 // Fetch fetches the first URL of an HTTP_GET or SSL_GET as the checker would, and judges
@@ -97,7 +102,7 @@ func request(v config.HTTPVersion, target netip.AddrPort, u config.URL) string {
 	case config.HTTP11:
 		minor, end = 1, "Connection: close\r\n"
 	}
-	return fmt.Sprintf("GET %s HTTP/1.%d\r\nUser-Agent: %s\r\nHost: %s\r\n%s\r\n", u.Path, minor, userAgent, host(target, u), end)
+	return fmt.Sprintf("GET %s HTTP/1.%d\r\nUser-Agent: %s\r\n%sHost: %s\r\n\r\n", u.Path, minor, userAgent, end, host(target, u))
 }
 
 // host returns the Host of a request.
@@ -114,21 +119,44 @@ func exchange(conn io.ReadWriter, toEnd bool, v config.HTTPVersion, target netip
 	if _, err := io.WriteString(conn, request(v, target, u)); err != nil {
 		return Page{}, err
 	}
-	limited := &io.LimitedReader{R: conn, N: maxHeader}
-	r := bufio.NewReader(limited)
-	page, err := answer(r, limited)
+	in := &incoming{LimitedReader: io.LimitedReader{R: conn, N: maxHeader}, sum: md5.New()} //nolint:gosec // it secures nothing
+	r := bufio.NewReader(in)
+	page, err := answer(r, in)
 	if err == nil && toEnd {
 		_, err = io.Copy(io.Discard, r)
 	}
 	return page, err
 }
 
-// answer reads an answer of HTTP/1. limited is what r reads from.
-func answer(r *bufio.Reader, limited *io.LimitedReader) (Page, error) {
+// incoming is what comes in: of the header only so much, of the body a sum.
+type incoming struct {
+	io.LimitedReader
+	inBody bool
+	sum    hash.Hash
+}
+
+func (in *incoming) Read(p []byte) (int, error) {
+	n, err := in.LimitedReader.Read(p)
+	if in.inBody {
+		in.sum.Write(p[:n])
+	}
+	return n, err
+}
+
+// beginBody says that all that comes is body now, and what is in r already.
+func (in *incoming) beginBody(r *bufio.Reader) error {
+	begun, err := r.Peek(r.Buffered())
+	in.sum.Write(begun)
+	in.inBody, in.N = true, math.MaxInt64 // the time bounds the body
+	return err
+}
+
+// answer reads an answer of HTTP/1, from r, which reads from in.
+func answer(r *bufio.Reader, in *incoming) (Page, error) {
 	for range maxInterim {
 		response, err := http.ReadResponse(r, nil)
 		switch {
-		case limited.N == 0:
+		case in.N == 0:
 			return Page{}, fmt.Errorf("the header of the answer is longer than %d bytes", maxHeader)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return Page{}, errors.New("the connection ended before the header of the answer")
@@ -137,8 +165,14 @@ func answer(r *bufio.Reader, limited *io.LimitedReader) (Page, error) {
 		case response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols:
 			continue
 		}
-		limited.N = 1<<63 - 1 // the time bounds the body
-		return read(response)
+		if err := in.beginBody(r); err != nil {
+			return Page{}, err
+		}
+		page, err := read(response)
+		if len(response.TransferEncoding) > 0 {
+			page.ChunkedDigest = hex.EncodeToString(in.sum.Sum(nil))
+		}
+		return page, err
 	}
 	return Page{}, fmt.Errorf("%d interim answers and no other", maxInterim)
 }
@@ -150,7 +184,7 @@ func read(response *http.Response) (Page, error) {
 		Protocol: response.Proto, Status: response.StatusCode, Header: response.Header,
 		StatusText: strings.TrimSpace(response.Status),
 	}
-	sum := md5.New() //nolint:gosec // see above
+	sum := md5.New() //nolint:gosec // it secures nothing
 	kept, err := io.ReadAll(io.TeeReader(io.LimitReader(response.Body, maxBody), sum))
 	page.Body, page.Size = kept, int64(len(kept))
 	if err == nil {

@@ -50,7 +50,7 @@ func (p httpProber) judge(page Page) string {
 	switch {
 	case !slices.ContainsFunc(p.url.Status, in):
 		return fmt.Sprintf("status %s, not %s", page.StatusText, ranges(p.url.Status))
-	case p.url.Digest != "" && p.url.Digest != page.Digest:
+	case p.url.Digest != "" && p.url.Digest != page.Digest && p.url.Digest != page.ChunkedDigest:
 		return fmt.Sprintf("digest %s, not %s", page.Digest, p.url.Digest)
 	case p.regex != nil && p.matches(page.Body) == p.url.Regex.NoMatch:
 		if p.url.Regex.NoMatch {

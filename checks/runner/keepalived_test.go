@@ -5,10 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,8 +27,8 @@ var machine = vm.Shared{Name: "keepalived", Machine: vm.Machine{
 	Modules: []string{"ip_vs"}, Spare: []string{"ip_vs_rr"}, Programs: []string{"ip", "ipvsadm", "/usr/sbin/keepalived"},
 }}
 
-// stories are checkers, and what their servers answer: each has a server of its own, 10.6.0.1
-// and so on.
+// stories are checkers, and what their servers answer: each has a server of its own, 10.6.0.1 and
+// so on. {6} stands for its IPv6 address, fd00:6::1 and so on.
 var stories = []struct {
 	name    string
 	answers string // to the first requests: + well, - badly; the last one goes on
@@ -42,6 +43,11 @@ var stories = []struct {
 	{"three pages", "+", "HTTP_GET {\n retry 0\n" + pagesABC + "}"},
 	{"three pages fail", "++--+", "HTTP_GET {\n retry 0\n" + pagesABC + "}"},
 	{"three pages retried", "+++--+", "HTTP_GET {\n retry 2\n delay_before_retry 1\n" + pagesABC + "}"},
+	{"closing 1.0", "+", "HTTP_GET {\n http_protocol 1.0C\n" + pageA + "}"},
+	{"1.1 at another port", "+", "HTTP_GET {\n http_protocol 1.1\n connect_port 8080\n" + pageA + "}"},
+	{"virtual host", "+", "HTTP_GET {\n connect_port 8080\n url {\n path /a?b=c\n virtualhost www.example.com\n}\n}"},
+	{"IPv6", "+", "HTTP_GET {\n connect_ip {6}\n" + pageA + "}"},
+	{"IPv6 at another port", "+", "HTTP_GET {\n connect_ip {6}\n connect_port 8080\n" + pageA + "}"},
 	{"fast_recovery", "+", "HTTP_GET {\n retry 0\n fast_recovery\n" + pagesABC + "}"},
 }
 
@@ -53,10 +59,8 @@ const (
 // seen is something that a server saw.
 type seen struct {
 	at   time.Time
-	what string // "GET /a" of HTTP_GET, connected of TCP_CHECK
+	what string // the request of HTTP_GET, packets of TCP_CHECK
 }
-
-const connected = "connect"
 
 // stage is the servers of the stories.
 type stage struct {
@@ -70,9 +74,13 @@ type stage struct {
 func watch(t *testing.T, f func()) [][]seen {
 	t.Helper()
 	s := &stage{seen: make([][]seen, len(stories)), asked: make([]int, len(stories))}
-	l, err := net.Listen("tcp4", ":80")
-	if err != nil {
-		t.Fatal(err)
+	var listeners []net.Listener
+	for _, port := range []string{":80", ":8080"} {
+		l, err := net.Listen("tcp", port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0x0008) // ETH_P_IP
 	if err != nil {
@@ -83,15 +91,17 @@ func watch(t *testing.T, f func()) [][]seen {
 	}
 	done := make(chan struct{})
 	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
+	for _, l := range listeners {
+		running.Go(func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go s.answer(conn)
 			}
-			go s.answer(conn)
-		}
-	})
+		})
+	}
 	running.Go(func() {
 		for {
 			select {
@@ -104,7 +114,9 @@ func watch(t *testing.T, f func()) [][]seen {
 	})
 	f()
 	close(done)
-	_ = l.Close()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
 	running.Wait()
 	_ = unix.Close(fd)
 	s.mu.Lock()
@@ -120,39 +132,56 @@ func (s *stage) sniff(fd int) {
 	if err != nil || !ok || link.Pkttype != unix.PACKET_HOST {
 		return
 	}
-	const syn, ack = 2, 16
-	if head := int(p[0]&15) * 4; n > head+13 && p[9] == unix.IPPROTO_TCP && p[head+13]&(syn|ack) == syn {
-		s.see(net.IP(p[16:20]).String(), connected)
+	const fin, syn, rst, ack = 1, 2, 4, 16
+	head := int(p[0]&15) * 4
+	if n <= head+13 || p[9] != unix.IPPROTO_TCP {
+		return
+	}
+	i := story(netip.AddrFrom4([4]byte(p[16:20])))
+	if i < 0 || !strings.HasPrefix(stories[i].checker, "TCP") {
+		return
+	}
+	switch flags := p[head+13]; {
+	case flags&(syn|ack) == syn:
+		s.see(i, "SYN")
+	case flags&rst != 0:
+		s.see(i, "RST")
+	case flags&fin != 0:
+		s.see(i, "FIN")
 	}
 }
 
-// story returns the number of the story of a server.
-func story(addr string) int {
-	var n int
-	if _, err := fmt.Sscanf(addr, "10.6.0.%d", &n); err != nil || n < 1 || n > len(stories) {
+// story returns the number of the story of a server; -1: of none.
+func story(addr netip.Addr) int {
+	bytes := addr.Unmap().AsSlice()
+	n := int(bytes[len(bytes)-1]) - 1
+	if addr.Unmap() != netip.AddrFrom4([4]byte{10, 6, 0, byte(n + 1)}) && addr != address6(n) || n >= len(stories) {
 		return -1
 	}
-	return n - 1
+	return n
 }
 
-func (s *stage) see(addr, what string) {
-	if n := story(addr); n >= 0 && (what != connected || stories[n].checker[:3] == "TCP") {
-		s.mu.Lock()
-		s.seen[n] = append(s.seen[n], seen{time.Now(), what})
-		s.mu.Unlock()
-	}
+// address6 returns the IPv6 address of the server of a story.
+func address6(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:6::%x", n+1)) }
+
+func (s *stage) see(n int, what string) {
+	s.mu.Lock()
+	s.seen[n] = append(s.seen[n], seen{time.Now(), what})
+	s.mu.Unlock()
 }
 
 // answer answers one request.
 func (s *stage) answer(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	addr, _, _ := strings.Cut(conn.LocalAddr().String(), ":")
-	n := story(addr)
-	req, err := http.ReadRequest(bufio.NewReader(conn))
-	if err != nil || n < 0 {
-		return
+	n := story(netip.MustParseAddrPort(conn.LocalAddr().String()).Addr())
+	var request strings.Builder
+	for r := bufio.NewReader(conn); !strings.HasSuffix(request.String(), "\r\n\r\n"); {
+		line, err := r.ReadString('\n')
+		if request.WriteString(line); err != nil {
+			return // TCP_CHECK
+		}
 	}
-	s.see(addr, "GET "+req.URL.Path)
+	s.see(n, strconv.Quote(request.String()))
 	s.mu.Lock()
 	all := stories[n].answers
 	good := all[min(s.asked[n], len(all)-1)] == '+'
@@ -165,11 +194,11 @@ func (s *stage) answer(conn net.Conn) {
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", status)
 }
 
-// TestVMKeepalivedHasTheSameSchedule: servers see of us what they see of keepalived, at the same
-// instants.
-func TestVMKeepalivedHasTheSameSchedule(t *testing.T) {
+// TestVMServersSeeNoDifference: they see of us what they see of keepalived, to the byte, and at the
+// same instants.
+func TestVMServersSeeNoDifference(t *testing.T) {
 	vm.Test(t, &machine, func(t *testing.T) {
-		for _, command := range []string{"ip link set lo up", "ip route add local 10.6.0.0/24 dev lo"} {
+		for _, command := range []string{"ip link set lo up", "ip route add local 10.6.0.0/24 dev lo", "ip route add local fd00:6::/64 dev lo"} {
 			if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v: %s", command, err, out)
 			}
@@ -177,7 +206,7 @@ func TestVMKeepalivedHasTheSameSchedule(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "keepalived.conf")
 		var b strings.Builder
 		for i, s := range stories {
-			fmt.Fprintf(&b, "virtual_server 10.5.0.1 %d {\n delay_loop 4\n warmup 0\n lvs_sched rr\n lvs_method NAT\n protocol TCP\n real_server 10.6.0.%d 80 {\n %s\n }\n}\n", i+1, i+1, s.checker)
+			fmt.Fprintf(&b, "virtual_server 10.5.0.1 %d {\n delay_loop 4\n warmup 0\n lvs_sched rr\n lvs_method NAT\n protocol TCP\n real_server 10.6.0.%d 80 {\n %s\n }\n}\n", i+1, i+1, strings.ReplaceAll(s.checker, "{6}", address6(i).String()))
 		}
 		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ func genhashCommand() *cli.Command {
 			&cli.UintFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` to connect to", DefaultText: "80, with -S 443"},
 			&cli.StringFlag{Name: "url", Aliases: []string{"u"}, Usage: "`PATH` of the page", Value: "/"},
 			&cli.BoolFlag{Name: "use-ssl", Aliases: []string{"S"}, Usage: "fetch it over TLS, as SSL_GET"},
+			&cli.BoolFlag{Name: "use-sni", Aliases: []string{"I"}, Usage: "name the host in TLS too"},
 			&cli.StringFlag{Name: "use-virtualhost", Aliases: []string{"V"}, Usage: "`HOST` to ask for"},
 			&cli.StringFlag{Name: "protocol", Aliases: []string{"P"}, Usage: "`VERSION` of HTTP: 1.0, 1.0c, 1.1, or 2 with -S", Value: "1.0"},
 			&cli.UintFlag{Name: "timeout", Aliases: []string{"t"}, Usage: "`SECONDS` that it may take", Value: 5},
@@ -48,7 +49,7 @@ func genhashCommand() *cli.Command {
 			if c.Bool("verbose") {
 				err = printPage(c.App.Writer, page)
 			}
-			_, last := fmt.Fprintf(c.App.Writer, "MD5SUM = %s\n", page.Digest)
+			_, last := fmt.Fprintf(c.App.Writer, "%s\n", page.Digest)
 			return errors.Join(err, last)
 		},
 	}
@@ -59,7 +60,7 @@ func genhashChecker(c *cli.Context) (config.Checker, error) {
 	check := config.HTTPCheck{URLs: []config.URL{{Path: c.String("url"), Host: c.String("use-virtualhost")}}}
 	port := uint(80)
 	if c.Bool("use-ssl") {
-		check.TLS, port = &config.TLS{SNI: check.URLs[0].Host != ""}, 443
+		check.TLS, port = &config.TLS{SNI: c.Bool("use-sni")}, 443
 	}
 	if c.IsSet("port") {
 		port = c.Uint("port")
