@@ -70,23 +70,65 @@ func TestLanes(t *testing.T) {
 		"n1, faults: freeze every daemon process of n1, +0.000 s to +10.000 s",
 		"n1, VIP: the kernel of n1 has the VIP, -4.000 s to +4.900 s; n1 answers ARP for the VIP, -4.000 s to +2.600 s",
 		"n1, gate: the gate of n1 lets the VIP speak, -4.010 s to +2.595 s",
-		"n1, service: the guarded service runs on n1, -3.990 s to +10.000 s; the service on n1 answers at the VIP, -3.985 s to +2.598 s; " +
-			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 		"n1, VRRP state: n1 says that it is BACKUP, -4.100 s to -4.000 s; n1 says that it is MASTER, -4.000 s to +10.000 s",
 		"n1, permission: n1 says that it may hold by lease, -4.000 s to +2.600 s",
+		"n1, service: the guarded service runs on n1, -3.990 s to +10.000 s; the service on n1 answers at the VIP, -3.985 s to +2.598 s; " +
+			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 		"n2, faults: nothing",
 		"n2, VIP: the kernel of n2 has the VIP, +3.099 s to +10.000 s; n2 answers ARP for the VIP, +3.100 s to +10.000 s",
 		"n2, gate: the gate of n2 lets the VIP speak, +3.090 s to +10.000 s",
-		"n2, service: the guarded service runs on n2, +3.150 s to +10.000 s; the service on n2 answers at the VIP, +3.160 s to +10.000 s; " +
-			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 		"n2, VRRP state: n2 says that it is BACKUP, -4.100 s to +3.200 s; n2 says that it is MASTER, +3.200 s to +10.000 s",
 		"n2, permission: n2 says that it may hold by lease, +3.200 s to +6.000 s",
+		"n2, service: the guarded service runs on n2, +3.150 s to +10.000 s; the service on n2 answers at the VIP, +3.160 s to +10.000 s; " +
+			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 		"w1, faults: stop w1 <b>in order</b>, +7.000 s to +10.000 s",
 		"client, VIP: nobody answers for the VIP, -5.000 s to -4.000 s; nobody answers for the VIP, +2.602 s to +3.100 s",
 		"client, service: no service answers at the VIP, +2.600 s to +3.160 s",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Two VIPs crosswise: each has lanes of its own, and words that say which one is meant.
+func TestLanesOfTwoVIPs(t *testing.T) {
+	r := goodRun()
+	h := &r.Result.History
+	h.Name = "VI_1"
+	h.Others = []verify.History{{
+		Name:  "VI_2",
+		Spans: []verify.Span{{Source: verify.ARP, Node: "n2", From: 1000 * ms, To: 14990 * ms}, {Source: verify.ARP, Node: "n1", From: 6000 * ms, To: 6010 * ms}},
+		Gaps:  []verify.Gap{{Source: verify.ARP, From: 0, To: 1000 * ms}},
+	}}
+	r.Result.Said = []netns.Said{
+		{Node: "n2", At: 900 * ms, Instance: "VI_1", State: "BACKUP"}, {Node: "n2", At: 900 * ms, Instance: "VI_2", State: "MASTER"},
+		{Node: "n2", At: 2000 * ms},
+	}
+	var got []string
+	for _, s := range swims(r)[1:2] { // n2
+		for _, l := range s.Lanes {
+			got = append(got, l.inWords(s.Host, 5000*ms))
+		}
+	}
+	want := []string{
+		"n2, faults: nothing",
+		"n2, VI_1: the kernel of n2 has the VIP of VI_1, +3.099 s to +10.000 s; n2 answers ARP for the VIP of VI_1, +3.100 s to +10.000 s",
+		"n2, gate: the gate of n2 lets the VIP of VI_1 speak, +3.090 s to +10.000 s",
+		"n2, VRRP state: n2 says that it is BACKUP, -4.100 s to -3.000 s",
+		"n2, VI_2: n2 answers ARP for the VIP of VI_2, -4.000 s to +10.000 s; " +
+			"TWO HOLDERS: n2 and n1 both answer for the VIP of VI_2, for 10 ms, +1.000 s to +1.010 s",
+		"n2, VRRP state: n2 says that it is MASTER, -4.100 s to -3.000 s",
+		"n2, service: the guarded service runs on n2, +3.150 s to +10.000 s; the service on n2 answers at the VIP, +3.160 s to +10.000 s; " +
+			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	rows := strings.Join(lanes(r, 40), "\n")
+	for _, want := range []string{"n1  VI_1    #", "\n    VI_2    .", "\n    service #", "\nn2  VI_1    ."} {
+		if !strings.Contains(rows, want) {
+			t.Errorf("%q is not in\n%s", want, rows)
+		}
 	}
 }
 

@@ -52,62 +52,71 @@ func swims(r *Run) []swim {
 			hosts = append(hosts, m.Node)
 		}
 	}
-	spans := join(h.Spans)
-	gated := slices.ContainsFunc(spans, func(s verify.Span) bool { return s.Source == verify.Gate })
 	var all []swim
 	for _, host := range hosts {
 		s := swim{Host: host, Lanes: []swimLane{{Name: "faults", Bars: faults(h, host)}}}
 		if slices.Contains(h.Nodes, host) {
-			s.Lanes = append(s.Lanes, nodeLanes(r, spans, host, gated)...)
-			s.Lanes = append(s.Lanes, saidLanes(r.Result.Said, host, h.End)...)
+			for _, p := range parts(h) {
+				s.Lanes = append(s.Lanes, r.vipLanes(p, host)...)
+				s.Lanes = append(s.Lanes, saidLanes(r.Result.Said, p, host)...)
+			}
+			s.Lanes = append(s.Lanes, r.serviceLane(h, host))
 		}
 		all = append(all, s)
 	}
 	return append(all, clientSwim(h))
 }
 
-// nodeLanes returns what was seen of a node.
-func nodeLanes(r *Run, spans []verify.Span, node string, gated bool) []swimLane {
-	h := r.Result.History
-	vip, service, gate := swimLane{Name: "VIP"}, swimLane{Name: "service"}, swimLane{Name: "gate"}
-	// What is drawn later covers what is drawn earlier.
-	for _, layer := range []struct {
-		lane        *swimLane
-		source      verify.Source
-		class, text string
-	}{
-		{&vip, verify.Address, drawHas, "the kernel of %s has the VIP"},
-		{&vip, verify.ARP, drawHolds, "%s answers ARP for the VIP"},
-		{&service, verify.Service, drawHas, "the guarded service runs on %s"},
-		{&service, verify.HTTP, drawHolds, "the service on %s answers HTTP at the VIP"},
-		{&service, verify.UDP, drawHolds, "the service on %s answers at the VIP"},
-		{&gate, verify.Gate, drawHolds, "the gate of %s lets the VIP speak"},
-	} {
-		for _, s := range spans {
+// layer is what one source says in a lane.
+type layer struct {
+	source      verify.Source
+	class, text string // with a place for the node
+}
+
+// lane draws what sources saw of a node; what is drawn later covers what is drawn earlier.
+// Last come the times in which another node was seen too.
+func (r *Run) lane(name, node string, p part, layers []layer, twice ...verify.Source) swimLane {
+	l := swimLane{Name: name}
+	for _, layer := range layers {
+		for _, s := range join(p.Spans) {
 			if s.Source != layer.source || s.Node != node {
 				continue
 			}
 			to := s.To
-			if to >= h.End-atEnd {
-				to = h.End // the last questions were still open
+			if to >= p.End-atEnd {
+				to = p.End // the last questions were still open
 			}
-			layer.lane.Bars = append(layer.lane.Bars, bar{s.From, to, layer.class, fmt.Sprintf(layer.text, node)})
+			l.Bars = append(l.Bars, bar{s.From, to, layer.class, fmt.Sprintf(layer.text, node)})
 		}
 	}
-	for _, two := range []struct {
-		lane   *swimLane
-		source verify.Source
-	}{{&vip, verify.Address}, {&vip, verify.ARP}, {&service, verify.Service}} {
-		for _, s := range verify.Splits(h, two.source) {
-			if slices.Contains(s.Nodes[:], node) && r.counts(two.source) {
-				two.lane.Bars = append(two.lane.Bars, bar{s.From, s.To, drawTwo, r.split(s)})
+	for _, src := range twice {
+		for _, s := range verify.Splits(p.History, src) {
+			if slices.Contains(s.Nodes[:], node) && r.counts(src) {
+				l.Bars = append(l.Bars, bar{s.From, s.To, drawTwo, r.split(s, p.vip)})
 			}
 		}
 	}
-	if gated {
-		return []swimLane{vip, gate, service}
+	return l
+}
+
+// vipLanes returns what was seen of a VIP on a node: who has it, and the gate if any node has one.
+func (r *Run) vipLanes(p part, node string) []swimLane {
+	lanes := []swimLane{r.lane(p.label, node, p, []layer{
+		{verify.Address, drawHas, "the kernel of %s has " + p.vip},
+		{verify.ARP, drawHolds, "%s answers ARP for " + p.vip},
+	}, verify.Address, verify.ARP)}
+	if slices.ContainsFunc(p.Spans, func(s verify.Span) bool { return s.Source == verify.Gate }) {
+		lanes = append(lanes, r.lane("gate", node, p, []layer{{verify.Gate, drawHolds, "the gate of %s lets " + p.vip + " speak"}}))
 	}
-	return []swimLane{vip, service}
+	return lanes
+}
+
+func (r *Run) serviceLane(h verify.History, node string) swimLane {
+	return r.lane("service", node, part{History: h}, []layer{
+		{verify.Service, drawHas, "the guarded service runs on %s"},
+		{verify.HTTP, drawHolds, "the service on %s answers HTTP at the VIP"},
+		{verify.UDP, drawHolds, "the service on %s answers at the VIP"},
+	}, verify.Service)
 }
 
 // faults returns what the lab broke on a host, each until it was mended, and orders.
@@ -135,26 +144,26 @@ func faults(h verify.History, host string) []bar {
 	return bars
 }
 
-// saidLanes returns what a node's daemon said about itself.
-func saidLanes(said []netns.Said, node string, end time.Duration) []swimLane {
+// saidLanes returns what a node's daemon said about itself and a VIP.
+func saidLanes(all []netns.Said, p part, node string) []swimLane {
+	var said []netns.Said
+	for _, s := range all {
+		if s.Node == node && (s.Instance == "" || p.Name == "" || s.Instance == p.Name) {
+			said = append(said, s)
+		}
+	}
 	state := swimLane{Name: "VRRP state", Says: true}
 	permission := swimLane{Name: "permission", Says: true}
 	for i, s := range said {
-		if s.Node != node {
-			continue
-		}
-		to := end
-		for _, later := range said[i+1:] {
-			if later.Node == node {
-				to = later.At
-				break
-			}
+		to := p.End
+		if i+1 < len(said) {
+			to = said[i+1].At
 		}
 		if class := stateClass(s.State); class != "" {
 			state.Bars = extend(state.Bars, bar{s.At, to, class, node + " says that it is " + s.State})
 		}
 		if s.Permission != "" && s.Remaining > 0 {
-			permission.Bars = extend(permission.Bars, bar{s.At, min(s.At+s.Remaining, end), drawSays, node + " says that it may hold by " + s.Permission})
+			permission.Bars = extend(permission.Bars, bar{s.At, min(s.At+s.Remaining, p.End), drawSays, node + " says that it may hold by " + s.Permission})
 		}
 	}
 	return slices.DeleteFunc([]swimLane{state, permission}, func(l swimLane) bool { return len(l.Bars) == 0 })
@@ -183,28 +192,33 @@ func extend(bars []bar, b bar) []bar {
 
 // clientSwim returns what the client missed, and when the lab itself saw nothing.
 func clientSwim(h verify.History) swim {
-	answers, service, lab := swimLane{Name: "VIP"}, swimLane{Name: "service"}, swimLane{Name: "the lab"}
 	serves := verify.HTTP // a real web server answers nothing else
 	if slices.ContainsFunc(h.Spans, func(s verify.Span) bool { return s.Source == verify.UDP }) {
 		serves = verify.UDP
 	}
-	for _, gap := range h.Gaps {
-		switch {
-		case gap.To-gap.From <= brief:
-		case gap.Source == verify.ARP:
-			answers.Bars = append(answers.Bars, bar{gap.From, gap.To, drawNobody, "nobody answers for the VIP"})
-		case gap.Source == serves:
-			service.Bars = append(service.Bars, bar{gap.From, gap.To, drawNobody, "no service answers at the VIP"})
+	client, lab := swim{Host: "client"}, swimLane{Name: "the lab"}
+	for _, p := range parts(h) {
+		client.Lanes = append(client.Lanes, missed(p.label, p.Gaps, verify.ARP, "nobody answers for "+p.vip))
+		for _, gap := range p.Blind {
+			lab.Bars = append(lab.Bars, bar{gap.From, gap.To, drawBlind, "the lab was held up and saw nothing"})
 		}
 	}
-	for _, gap := range h.Blind {
-		lab.Bars = append(lab.Bars, bar{gap.From, gap.To, drawBlind, "the lab was held up and saw nothing"})
-	}
-	client := swim{Host: "client", Lanes: []swimLane{answers, service}}
+	client.Lanes = append(client.Lanes, missed("service", h.Gaps, serves, "no service answers at the VIP"))
 	if len(lab.Bars) > 0 {
 		client.Lanes = append(client.Lanes, lab)
 	}
 	return client
+}
+
+// missed returns when a source got no answer.
+func missed(name string, gaps []verify.Gap, src verify.Source, text string) swimLane {
+	l := swimLane{Name: name}
+	for _, gap := range gaps {
+		if gap.Source == src && gap.To-gap.From > brief {
+			l.Bars = append(l.Bars, bar{gap.From, gap.To, drawNobody, text})
+		}
+	}
+	return l
 }
 
 // inWords returns a lane as a sentence, for who cannot see it.

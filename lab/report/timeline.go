@@ -30,9 +30,6 @@ func timeline(r *Run) []entry {
 	h := r.Result.History
 	zero := origin(h)
 	var entries []entry
-	add := func(at time.Duration, color int, text string) {
-		entries = append(entries, entry{at: at - zero, text: text, color: color})
-	}
 	told := map[verify.Kind]entry{
 		verify.Fault:  {text: "FAULT: ", color: yellow},
 		verify.Heal:   {text: "MENDED: ", color: yellow},
@@ -47,19 +44,52 @@ func timeline(r *Run) []entry {
 			entries = append(entries, entry{m.At - zero, m.Kind, e.text + m.Text, e.color})
 		}
 	}
+	for _, p := range parts(h) {
+		entries = append(entries, r.seen(p, zero)...)
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
+	return entries
+}
+
+// part is the history of one VIP of a run.
+type part struct {
+	verify.History
+	vip   string // how a sentence calls it
+	label string // how a lane does
+}
+
+// parts returns the histories of all VIPs of a run. One that is the only one needs no name.
+func parts(h verify.History) []part {
+	all := h.Parts()
+	if len(all) == 1 {
+		return []part{{h, "the VIP", "VIP"}}
+	}
+	named := make([]part, len(all))
+	for i, p := range all {
+		named[i] = part{p, "the VIP of " + p.Name, p.Name}
+	}
+	return named
+}
+
+// seen tells what was seen of one VIP.
+func (r *Run) seen(p part, zero time.Duration) []entry {
+	var entries []entry
+	add := func(at time.Duration, color int, text string) {
+		entries = append(entries, entry{at: at - zero, text: text, color: color})
+	}
 	words := map[verify.Source][2]string{
-		verify.ARP:     {"%s answers for the VIP", "%s stops answering for the VIP"},
-		verify.Address: {"the kernel of %s has the VIP", "the kernel of %s has the VIP no longer"},
-		verify.UDP:     {"the service on %s answers at the VIP", "the service on %s stops answering at the VIP"},
+		verify.ARP:     {"%s answers for " + p.vip, "%s stops answering for " + p.vip},
+		verify.Address: {"the kernel of %s has " + p.vip, "the kernel of %s has " + p.vip + " no longer"},
+		verify.UDP:     {"the service on %s answers at " + p.vip, "the service on %s stops answering at " + p.vip},
 		verify.Service: {"the service on %s is started", "the service on %s has stopped"},
 	}
-	for _, span := range join(h.Spans) {
+	for _, span := range join(p.Spans) {
 		text, ok := words[span.Source]
 		if !ok {
 			continue
 		}
 		add(span.From, 0, fmt.Sprintf(text[0], span.Node))
-		if span.To < h.End-atEnd {
+		if span.To < p.End-atEnd {
 			add(span.To, 0, fmt.Sprintf(text[1], span.Node))
 		}
 	}
@@ -68,14 +98,13 @@ func timeline(r *Run) []entry {
 		if r.counts(src) {
 			color = red
 		}
-		for _, s := range verify.Splits(h, src) {
-			add(s.From, color, r.split(s))
+		for _, s := range verify.Splits(p.History, src) {
+			add(s.From, color, r.split(s, p.vip))
 		}
 	}
-	for _, gap := range h.Blind {
+	for _, gap := range p.Blind {
 		add(gap.From, faint, fmt.Sprintf("the lab was held up for %d ms (%s)", (gap.To-gap.From).Milliseconds(), gap.Source))
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
 	return entries
 }
 
@@ -86,16 +115,15 @@ func (r *Run) counts(src verify.Source) bool {
 	return src != verify.Address || f.TwoHolders > f.TwoAnswering
 }
 
-func (r *Run) split(s verify.Split) string {
-	if !r.counts(s.Source) {
-		return fmt.Sprintf("the kernels of %s and %s both have the VIP, for %d ms: one of them is silenced",
-			s.Nodes[0], s.Nodes[1], max(1, (s.To-s.From).Milliseconds()))
-	}
+func (r *Run) split(s verify.Split, vip string) string {
 	what := map[verify.Source]string{
-		verify.ARP:     "TWO HOLDERS: %s and %s both answer for the VIP, for %d ms",
-		verify.Address: "TWO HOLDERS: the kernels of %s and %s both have the VIP, for %d ms",
+		verify.ARP:     "TWO HOLDERS: %s and %s both answer for " + vip + ", for %d ms",
+		verify.Address: "TWO HOLDERS: the kernels of %s and %s both have " + vip + ", for %d ms",
 		verify.Service: "TWO SERVICES: on %s and %s, for %d ms",
 	}[s.Source]
+	if !r.counts(s.Source) {
+		what = "the kernels of %s and %s both have " + vip + ", for %d ms: one of them is silenced"
+	}
 	return fmt.Sprintf(what, s.Nodes[0], s.Nodes[1], max(1, (s.To-s.From).Milliseconds()))
 }
 
@@ -148,68 +176,89 @@ const (
 	laneOrder   = 'O'
 )
 
-// lanes draws a run from shortly before the first fault to its end: for each node
-// who had the VIP and whose service ran, column by column.
+// canvas is where the lanes of a run are drawn, in columns.
+type canvas struct {
+	run        *Run
+	from, step time.Duration
+	width      int
+}
+
+func (c canvas) column(at time.Duration) int {
+	return min(max(int((at-c.from)/c.step), 0), c.width-1)
+}
+
+// row returns a row of which nothing is drawn.
+func (c canvas) row(empty rune) []rune { return []rune(strings.Repeat(string(empty), c.width)) }
+
+// draw marks when a source saw a node.
+func (c canvas) draw(row []rune, h verify.History, node string, src verify.Source, mark rune) {
+	for _, s := range h.Spans {
+		if s.Source != src || s.Node != node || s.To < c.from {
+			continue
+		}
+		to := s.To
+		if to >= h.End-atEnd {
+			to = h.End // the last questions were still open
+		}
+		for i := c.column(s.From); i <= c.column(to); i++ {
+			row[i] = mark
+		}
+	}
+}
+
+// two marks when a source saw a node and another one.
+func (c canvas) two(row []rune, h verify.History, node string, src verify.Source) {
+	if !c.run.counts(src) {
+		return
+	}
+	for _, s := range verify.Splits(h, src) {
+		if (s.Nodes[0] == node || s.Nodes[1] == node) && s.To >= c.from {
+			for i := c.column(s.From); i <= c.column(s.To); i++ {
+				row[i] = laneTwo
+			}
+		}
+	}
+}
+
+// lanes draws a run from shortly before the first fault to its end: for each node who had
+// the VIPs and whose service ran, column by column.
 func lanes(r *Run, width int) []string {
 	h := r.Result.History
 	zero := origin(h)
-	from := max(0, zero-time.Second)
-	step := max((h.End-from)/time.Duration(width), time.Millisecond)
-	column := func(at time.Duration) int { return min(max(int((at-from)/step), 0), width-1) }
+	c := canvas{run: r, from: max(0, zero-time.Second), width: width}
+	c.step = max((h.End-c.from)/time.Duration(width), time.Millisecond)
 
-	faults := []rune(strings.Repeat(" ", width))
+	marks := map[verify.Kind]rune{verify.Fault: laneFault, verify.Heal: laneMended, verify.Order: laneOrder}
+	events := c.row(' ')
 	for _, m := range h.Marks {
-		switch m.Kind {
-		case verify.Fault:
-			faults[column(m.At)] = laneFault
-		case verify.Heal:
-			faults[column(m.At)] = laneMended
-		case verify.Order:
-			faults[column(m.At)] = laneOrder
-		case verify.Setup, verify.Ready, verify.Met, verify.Missed, verify.Notice:
+		if mark, ok := marks[m.Kind]; ok {
+			events[c.column(m.At)] = mark
 		}
 	}
 	rows := []string{
-		"seconds     " + ruler(zero, from, step, width),
-		"events      " + strings.TrimRight(string(faults), " "),
-	}
-	draw := func(row []rune, node string, src verify.Source, mark rune) {
-		for _, s := range h.Spans {
-			if s.Source != src || s.Node != node || s.To < from {
-				continue
-			}
-			to := s.To
-			if to >= h.End-atEnd {
-				to = h.End // the last questions were still open
-			}
-			for c := column(s.From); c <= column(to); c++ {
-				row[c] = mark
-			}
-		}
-	}
-	two := func(row []rune, node string, src verify.Source) {
-		if !r.counts(src) {
-			return
-		}
-		for _, s := range verify.Splits(h, src) {
-			if (s.Nodes[0] == node || s.Nodes[1] == node) && s.To >= from {
-				for c := column(s.From); c <= column(s.To); c++ {
-					row[c] = laneTwo
-				}
-			}
-		}
+		"seconds     " + ruler(zero, c.from, c.step, width),
+		"events      " + strings.TrimRight(string(events), " "),
 	}
 	for _, node := range h.Nodes {
-		vip := []rune(strings.Repeat(string(laneNothing), width))
-		draw(vip, node, verify.Address, laneSilent)
-		draw(vip, node, verify.ARP, laneHolds)
-		two(vip, node, verify.Address)
-		two(vip, node, verify.ARP)
-		service := []rune(strings.Repeat(string(laneNothing), width))
-		draw(service, node, verify.Service, laneSilent)
-		draw(service, node, verify.UDP, laneHolds)
-		two(service, node, verify.Service)
-		rows = append(rows, fmt.Sprintf("%-4s%-8s%s", node, "VIP", string(vip)), fmt.Sprintf("%-4s%-8s%s", "", "service", string(service)))
+		name := node // stands once
+		line := func(label string, row []rune) {
+			rows = append(rows, fmt.Sprintf("%-4s%-7.7s %s", name, label, string(row)))
+			name = ""
+		}
+		for _, p := range parts(h) {
+			vip := c.row(laneNothing)
+			c.draw(vip, p.History, node, verify.Address, laneSilent)
+			c.draw(vip, p.History, node, verify.ARP, laneHolds)
+			c.two(vip, p.History, node, verify.Address)
+			c.two(vip, p.History, node, verify.ARP)
+			line(p.label, vip)
+		}
+		service := c.row(laneNothing)
+		c.draw(service, h, node, verify.Service, laneSilent)
+		c.draw(service, h, node, verify.HTTP, laneHolds)
+		c.draw(service, h, node, verify.UDP, laneHolds)
+		c.two(service, h, node, verify.Service)
+		line("service", service)
 	}
 	return append(rows, "            # answers  ~ has it, unheard  ! two at once  . has it not  F fault  M mended  O order")
 }
