@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -108,10 +109,26 @@ func play(t *testing.T, s scenario.Scenario, system scenario.System, solovip str
 				}
 			}
 		}
+		wantShown(t, s, system, result, v.Figures.Start)
 		return v
 	}
 	t.Fatalf("the machine held the lab up %d times", attempts)
 	return verify.Verdict{}
+}
+
+// wantShown asserts that what a report shows beside what is judged is there: what the first
+// holder's daemon said, and the gate that let its VIP speak.
+func wantShown(t *testing.T, s scenario.Scenario, system scenario.System, result netns.Result, holder string) {
+	t.Helper()
+	if !slices.ContainsFunc(result.Said, func(is netns.Said) bool { return is.Node == holder && is.State == "MASTER" }) {
+		t.Errorf("%s holds, and what it said is not kept: %v", holder, result.Said)
+	}
+	if system != scenario.Lease && system != scenario.Quorum || s.Sets(scenario.FencingBlock, "gate") || s.Begin != "" {
+		return
+	}
+	if !slices.ContainsFunc(result.History.Spans, func(is verify.Span) bool { return is.Source == verify.Gate && is.Node == holder }) {
+		t.Errorf("%s holds, and its gate was never seen open", holder)
+	}
 }
 
 func shipped(t *testing.T, name string) scenario.Scenario {
