@@ -331,7 +331,7 @@ func (n *Node) release(now time.Time, c *claim) {
 // fails leaves the claim to others for a while: an effect that this node needs for it
 // has failed. Without that a node that cannot serve would grab it again and again.
 func (c *claim) fails(now time.Time, what string, err error) {
-	c.broken, c.brokenTo = fmt.Sprintf("%s: %v", what, err), now.Add(brokenFor)
+	c.broken, c.brokenTo = fmt.Sprintf("%s: %v", what, err), now.Add(BrokenFor)
 }
 
 // giveBack ends the permission on this side.

@@ -82,6 +82,22 @@ type Track struct {
 	Reverse bool
 }
 
+// What the shell around a node has to keep to as well.
+const (
+	// BrokenFor is how long a claim is left to others after an effect of taking or holding
+	// it has failed here.
+	BrokenFor = 10 * time.Second
+	// ShortestLifetime is what an address needs to live until it is extended, each second,
+	// by a loop that has something else to do just then.
+	ShortestLifetime = 2 * time.Second
+)
+
+// FreeLifetime returns how long an address lives that is held without a deadline and is not
+// extended any more: an advertisement interval longer than others wait.
+func FreeLifetime(advert time.Duration, downAdverts int) time.Duration {
+	return advert * time.Duration(downAdverts+1)
+}
+
 const (
 	// reportEvery is how often a node tells the mesh how it stands, changed or not.
 	reportEvery = 200 * time.Millisecond
@@ -98,9 +114,6 @@ const (
 	offerFor = 2 * time.Second
 	// retryEvery is how often a failed letting go (address, guard) is tried again.
 	retryEvery = time.Second
-	// brokenFor is how long a claim is left to others after an effect of taking or holding
-	// it has failed here.
-	brokenFor = 10 * time.Second
 	// extendEvery is how often the lifetime of held addresses is extended.
 	extendEvery = time.Second
 )

@@ -134,7 +134,7 @@ func (n *Node) obtain(now time.Time, c *claim) {
 func (n *Node) askHandover(now time.Time, c *claim) {
 	switch {
 	case now.Sub(c.handover) < retryEvery:
-	case now.Sub(c.proven) < brokenFor:
+	case now.Sub(c.proven) < BrokenFor:
 		n.sendHandover(now, c)
 	default:
 		c.handover, c.proof = now, max(c.highest(), c.stored)

@@ -80,12 +80,7 @@ func Plain(mode arbiter.Mode, nodes int) Shape {
 	}
 }
 
-const (
-	downAdverts = 3
-	// lifetimeAdverts is the lifetime of an address that is held without a deadline, in
-	// advertisement intervals, as package node/daemon has it.
-	lifetimeAdverts = downAdverts + 1
-)
+const downAdverts = 3
 
 // String says the shape in a line.
 func (s Shape) String() string {

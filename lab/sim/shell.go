@@ -156,15 +156,11 @@ func (d *daemon) armGate(a node.ArmGate) node.Event {
 	return nil
 }
 
-// leastLifetime is that of an address, however soon the permission ends: the daemon extends it
-// each second, and what silences it in time is the gate.
-const leastLifetime = 2 * time.Second
-
 // addAddresses looks at the deadline before each address, as the real one does: this
 // process may have been frozen since the decision.
 func (d *daemon) addAddresses(a node.AddAddresses) error {
 	h, claim := d.host, d.host.world.Shape.claim(a.Claim)
-	lifetime := lifetimeAdverts * h.world.Shape.Advert
+	lifetime := node.FreeLifetime(h.world.Shape.Advert, downAdverts)
 	if !a.Until.IsZero() {
 		lifetime = a.Until.Sub(h.boot())
 	}
@@ -176,7 +172,7 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 	case h.trouble.kernelFails && h.world.chance(2):
 		return errKernel
 	}
-	h.kernel[claim].add(h.mono(), max(lifetime, leastLifetime), h.world.upTo(lifetimeLate))
+	h.kernel[claim].add(h.mono(), max(lifetime, node.ShortestLifetime), h.world.upTo(lifetimeLate))
 	if h.world.Shape.permits() {
 		h.world.Check.Gated(h.world.Now, a.Claim, h.Name, h.kernel[claim].guarded)
 	}

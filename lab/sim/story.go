@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/node"
 )
 
 // Story is a random sequence of faults, in acts: trouble, then either calm or one fault that
@@ -48,11 +49,8 @@ func (w *World) act() {
 // holder whose guard takes its time before it hands over, and a node to which the kernel or the
 // disk had refused something and which leaves the claim to others for a while after that.
 func (s Shape) Bound() time.Duration {
-	return longDelay + respawn + 2*s.Timing.Wait + lifetimeAdverts*s.Advert + s.GuardLimit + brokenFor + time.Second
+	return longDelay + respawn + 2*s.Timing.Wait + node.FreeLifetime(s.Advert, downAdverts) + s.GuardLimit + node.BrokenFor + time.Second
 }
-
-// brokenFor is that while; package node has it.
-const brokenFor = 10 * time.Second
 
 // judge has the checker look whether one node holds each claim, and which.
 func (w *World) judge(want string, after time.Duration) {

@@ -137,11 +137,11 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 		return errLate
 	}
 	for _, addr := range set.addresses {
-		lifetime := max(set.lifetime, shortestLifetime)
+		lifetime := max(set.lifetime, node.ShortestLifetime)
 		switch {
 		case a.Until.IsZero():
 		case !d.settings.node.ByLifetime:
-			lifetime = max(left, shortestLifetime) // the gate is exact; this is the net below it
+			lifetime = max(left, node.ShortestLifetime) // the gate is exact; this is the net below it
 		default:
 			if lifetime = left.Truncate(time.Second); lifetime > 0 {
 				break
@@ -161,10 +161,6 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 	}
 	return nil
 }
-
-// shortestLifetime is what an address needs to live until it is extended, each second,
-// by a loop that has something else to do just then.
-const shortestLifetime = 2 * time.Second
 
 var errLate = errors.New("the permission ended before the addresses were on: this process was stalled")
 

@@ -159,7 +159,7 @@ func (s *settings) planClaim(name string, group bool, notify config.Notify, memb
 		is := planInstance(in, s.config.Global)
 		s.instances[in.Name] = is
 		set.addresses = append(set.addresses, is.addresses...)
-		set.lifetime = max(set.lifetime, in.AdvertInt*time.Duration(in.DownAdverts+1))
+		set.lifetime = max(set.lifetime, node.FreeLifetime(in.AdvertInt, in.DownAdverts))
 		if wait := in.AdvertInt * time.Duration(max(in.DownAdverts-1, 1)); set.patience == 0 || wait < set.patience {
 			set.patience = wait
 		}
@@ -308,8 +308,8 @@ func Timing(cfg *config.Config) (witness.Timing, error) {
 	}
 	t.Late = late
 	err := t.Check()
-	if err == nil && byLifetime && t.Hold < shortestLifetime {
-		err = fmt.Errorf("timing %v: with gate lifetime hold must be %v at least, as lifetimes are whole seconds", t, shortestLifetime)
+	if err == nil && byLifetime && t.Hold < node.ShortestLifetime {
+		err = fmt.Errorf("timing %v: with gate lifetime hold must be %v at least, as lifetimes are whole seconds", t, node.ShortestLifetime)
 	}
 	if err != nil {
 		return t, fmt.Errorf("%v: %w", want.Pos, err)
