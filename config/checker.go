@@ -121,13 +121,13 @@ type MiscCheck struct {
 
 // UDPCheck is UDP_CHECK: no ICMP error comes back and, if asked for, a reply does.
 type UDPCheck struct {
-	Payload      []byte // empty: random bytes
+	Payload      []byte // empty: 32 bytes, the same as keepalived's
 	RequireReply bool
 	// Reply is compared with the beginning of the reply, as far as both go, where Mask
 	// has one bits; both have the same length, empty: any reply.
 	Reply, Mask []byte
 	MinReply    int // bytes; default 0
-	MaxReply    int // bytes; default 255
+	MaxReply    int // bytes; default 255 with Reply, and any number without
 }
 
 // PingCheck is PING_CHECK: an echo request is answered.

@@ -23,9 +23,9 @@ type checkerDraft struct {
 
 // readChecker reads a block of a real server if it is a checker. One that keepalived would
 // drop leaves the server up for ever, which is what a checker is there to prevent: an error.
-func (l *loader) readChecker(v *virtualDraft, r *RealServer, outer inherited, block *syntax.Node) (Checker, bool) {
+func (l *loader) readChecker(v *virtualDraft, r *RealServer, outer inherited, block *syntax.Node) []Checker {
 	if !strings.HasSuffix(block.Keyword(), "_CHECK") && !strings.HasSuffix(block.Keyword(), "_GET") {
-		return Checker{}, false
+		return nil
 	}
 	c := &checkerDraft{block: block}
 	c.Pos, c.LogAllFailures = head(block).Pos, l.cfg.LVS.LogAllFailures
@@ -59,7 +59,29 @@ func (l *loader) readChecker(v *virtualDraft, r *RealServer, outer inherited, bl
 		ok = l.readBFD(c, own)
 	}
 	l.finishTarget(c, v, r)
-	return c.Checker, ok
+	if !ok {
+		return nil
+	}
+	return append([]Checker{c.Checker}, l.readHosts(c, v, r, own)...)
+}
+
+// readHosts reads the host blocks of SMTP_CHECK, an old way to check more than one: each is
+// a checker beside the one of the block, with a target of its own and else the same.
+func (l *loader) readHosts(c *checkerDraft, v *virtualDraft, r *RealServer, own []*syntax.Node) []Checker {
+	var hosts []Checker
+	for _, n := range own {
+		if n.Keyword() != "host" {
+			continue
+		}
+		h := &checkerDraft{Checker: c.Checker, block: n}
+		h.Bind, h.Iface, h.FWMark = netip.AddrPort{}, "", 0
+		for _, inner := range l.good(n) {
+			l.readConnection(h, inner)
+		}
+		l.finishTarget(h, v, r)
+		hosts = append(hosts, h.Checker)
+	}
+	return hosts
 }
 
 // readConnection reads what checkers connect to and how. It returns false for another keyword.
@@ -153,18 +175,12 @@ func (l *loader) finishTarget(c *checkerDraft, v *virtualDraft, r *RealServer) {
 	}
 }
 
-// readSMTP reads the keywords of SMTP_CHECK. Its host blocks are an old way to say what is
-// connected to.
-func (l *loader) readSMTP(c *checkerDraft, own []*syntax.Node) {
+// readSMTP reads the keywords of SMTP_CHECK but for its host blocks.
+func (*loader) readSMTP(c *checkerDraft, own []*syntax.Node) {
 	check := SMTPCheck{Helo: "smtpchecker.keepalived.org"}
 	for _, n := range own {
-		switch n.Keyword() {
-		case "helo_name":
+		if n.Keyword() == "helo_name" {
 			check.Helo = n.Args()[0].Text
-		case "host":
-			for _, h := range l.good(n) {
-				l.readConnection(c, h)
-			}
 		}
 	}
 	c.Check = check
@@ -184,10 +200,25 @@ func (l *loader) readDNS(c *checkerDraft, own []*syntax.Node) {
 			}
 			check.Type = t
 		case "name":
+			if !isDomain(w.Text) {
+				l.warn(w, "write labels of 1 to 63 characters with dots between, 253 in all", "%s is no domain name: %s is asked for", quote(w.Text), check.Name)
+				continue
+			}
 			check.Name = w.Text
 		}
 	}
 	c.Check = check
+}
+
+// isDomain says whether a name can be asked for (RFC 1035 section 2.3.4).
+func isDomain(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	for label := range strings.SplitSeq(name, ".") {
+		if name != "" && (label == "" || len(label) > 63) {
+			return false
+		}
+	}
+	return len(name) <= 253
 }
 
 // readMisc reads the keywords of MISC_CHECK.
@@ -281,7 +312,7 @@ func (l *loader) readBFD(c *checkerDraft, own []*syntax.Node) bool {
 
 // readUDP reads the keywords of UDP_CHECK.
 func (l *loader) readUDP(c *checkerDraft, own []*syntax.Node) bool {
-	check := UDPCheck{MaxReply: 255}
+	var check UDPCheck
 	all := true
 	for _, n := range own {
 		switch n.Keyword() {
@@ -305,6 +336,12 @@ func (l *loader) readUDP(c *checkerDraft, own []*syntax.Node) bool {
 				*to = v
 			}
 		}
+	}
+	// keepalived looks at the length only where it looks at what is in the reply.
+	if check.MaxReply == 0 && len(check.Reply) > 0 {
+		check.MaxReply = 255
+	} else if check.MaxReply == 0 {
+		check.MaxReply = 65535
 	}
 	if check.MinReply > check.MaxReply {
 		l.warn(head(c.block), "make min_reply_length the smaller one", "min_reply_length %d is more than max_reply_length %d: the check fails always", check.MinReply, check.MaxReply)

@@ -396,9 +396,7 @@ func (l *loader) readReal(d *virtualDraft, block *syntax.Node) {
 		return
 	}
 	for _, n := range l.good(block) {
-		if c, ok := l.readChecker(d, &r, in, n); ok {
-			r.Checkers = append(r.Checkers, c)
-		}
+		r.Checkers = append(r.Checkers, l.readChecker(d, &r, in, n)...)
 	}
 	d.RealServers = append(d.RealServers, r)
 }

@@ -103,6 +103,7 @@ func TestEveryVirtualSetting(t *testing.T) {
 						}},
 						URLs: []URL{{Path: "/", Host: "rs2.example.com", Status: []StatusRange{{200, 299}}}},
 					}, "10.9.0.2:8080"),
+					second(SMTPCheck{Helo: "mail.example.com"}, "10.9.0.2:8080"),
 					second(SMTPCheck{Helo: "mail.example.com"}, "10.9.0.102:26"),
 					second(FileCheck{File: TrackFile{Name: "weights", Path: "/etc/passwd", Weight: 2}, Weight: 3, Reverse: true}, ""),
 				},

@@ -42,8 +42,8 @@ func newFile(check config.FileCheck, o Options) fileWatcher {
 	return fileWatcher{check, files, logger(o)}
 }
 
-// Watch reports once at first, and then when the number in the file is another. What is no
-// number changes nothing; at first, and when there is no file, it counts as 0.
+// Watch reports once at first, and then when the number in the file is another. A file that is
+// not there, or has no number in it, counts as 0; one that cannot be read changes nothing.
 func (w fileWatcher) Watch(ctx context.Context, report func(Outcome)) {
 	path := w.check.File.Path
 	if err := w.make(); err != nil {
@@ -53,12 +53,9 @@ func (w fileWatcher) Watch(ctx context.Context, report func(Outcome)) {
 	var number int64
 	w.files.watcher.Watch(ctx, path, func() {
 		n, err := readNumber(path)
-		switch {
-		case err == nil:
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			number = n
-		case errors.Is(err, fs.ErrNotExist):
-			number = 0
-		default:
+		} else {
 			w.log.Warn("track_file cannot be used, its last number counts", "file", path, "err", err, "number", number)
 		}
 		if is := fileOutcome(w.check, number); told == nil || *told != is {
@@ -112,15 +109,30 @@ func readNumber(path string) (int64, error) {
 
 var errNoFile = errors.New("is no regular file")
 
-// fileNumber returns the number that a text begins with, at the most what 32 bits hold.
+// fileNumber returns the number that a text begins with as C reads it: decimal, octal
+// behind 0 or hexadecimal behind 0x. Without one it is 0. More than 32 bits hold is an error.
 func fileNumber(text string) (int64, error) {
-	word, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	n, err := strconv.ParseInt(strings.TrimSpace(word), 10, 32)
-	if errors.Is(err, strconv.ErrRange) {
-		return n, nil // the nearest
+	text = strings.TrimLeft(text, " \t\n\v\f\r")
+	sign, base, digits := int64(1), 10, "0123456789"
+	switch {
+	case strings.HasPrefix(text, "-"):
+		sign, text = -1, text[1:]
+	case strings.HasPrefix(text, "+"):
+		text = text[1:]
 	}
-	if err != nil {
-		return 0, fmt.Errorf("%s is no number", quoted(word))
+	switch {
+	case len(text) > 2 && strings.EqualFold(text[:2], "0x"):
+		base, digits, text = 16, "0123456789abcdefABCDEF", text[2:]
+	case strings.HasPrefix(text, "0"):
+		base, digits = 8, "01234567"
+	}
+	text = text[:len(text)-len(strings.TrimLeft(text, digits))]
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, base, 64)
+	if n *= sign; err != nil || n < math.MinInt32 || n > math.MaxInt32 {
+		return 0, fmt.Errorf("a number like %s is too large", quoted(text))
 	}
 	return n, nil
 }

@@ -45,13 +45,15 @@ func TestFileOutcome(t *testing.T) {
 
 func TestFileNumber(t *testing.T) {
 	for text, want := range map[string]int64{
-		"5": 5, "-7\n": -7, " 12 \nand more": 12, "+3": 3, "99999999999": math.MaxInt32, "-99999999999": math.MinInt32,
+		"5": 5, "-7\n": -7, " \n 12 \nand more": 12, "+3": 3, "5x": 5, "1.5": 1, "1 2": 1, "-0x10": -16, "0X1fg": 31, "010": 8, "09": 0, "0": 0,
+		"-2147483648": math.MinInt32, "2147483647": math.MaxInt32,
+		"": 0, "\n": 0, "up": 0, "- 5": 0, "0x": 0, "--5": 0, "0xg": 0,
 	} {
 		if got, err := fileNumber(text); got != want || err != nil {
-			t.Errorf("%q is %d, %v", text, got, err)
+			t.Errorf("%q is %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "\n", "up", "5x", "0x10", "1.5", "1 2"} {
+	for _, text := range []string{"2147483648", "-2147483649", "99999999999999999999"} {
 		if got, err := fileNumber(text); err == nil {
 			t.Errorf("%q is %d", text, got)
 		}
@@ -87,7 +89,7 @@ func put(t *testing.T, path, text string) {
 	}
 }
 
-// TestFileReports: what is there at first, and each other number then; what is no number is
+// TestFileReports: what is there at first, and each other number then; what cannot be used is
 // told and changes nothing.
 func TestFileReports(t *testing.T) {
 	var log await.Log
@@ -102,11 +104,15 @@ func TestFileReports(t *testing.T) {
 	next(0) // there is no file
 	put(t, path, "5\n")
 	next(10)
-	put(t, path, "five\n")
+	put(t, path, "99999999999\n")
 	await.That(t, "a word about it", func() bool { return len(log.String()) > 0 })
 	put(t, path, "5") // as before: nothing to report
 	put(t, path, "-3")
 	next(-6)
+	put(t, path, "no number")
+	next(0)
+	put(t, path, "1")
+	next(2)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,13 @@ import (
 	"github.com/solovip/solovip/lvs"
 )
 
-// miscGrace is how long a program that was killed may take to be gone. One that waits in the
-// kernel, for a file server that is dead for instance, may take for ever.
-const miscGrace = time.Second
+// miscGrace is how long a program may take to be gone when its time is over: it is killed
+// after a second. One that waits in the kernel, for a file server that is dead for instance,
+// may take for ever.
+const miscGrace = 3 * time.Second
 
-// miscProber makes MISC_CHECK: a program ends with status 0 or, with misc_dynamic, with a
-// weight.
+// miscProber makes MISC_CHECK: a program ends with status 0 or, with misc_dynamic, with 2
+// and more, which is a weight and 2; 0 is then the weight that is configured.
 type miscProber struct {
 	check  config.MiscCheck
 	script script.Script
@@ -70,6 +71,9 @@ func (p *miscProber) attempt(ctx context.Context, run func(context.Context) erro
 
 // outcome reads how the program ended.
 func (p *miscProber) outcome(err error) Outcome {
+	if err == nil && p.check.Dynamic {
+		return Outcome{OK: true, Adjust: lvs.Adjust{Kind: lvs.Add}} // whatever it said before
+	}
 	if err == nil {
 		return Outcome{OK: true}
 	}

@@ -30,7 +30,7 @@ func TestMisc(t *testing.T) {
 		{"status 0", "exit 0", false, Outcome{OK: true}},
 		{"status 1", "exit 1", false, Outcome{Why: "/bin/sh: exit status 1"}},
 		{"status 2", "exit 2", false, Outcome{Why: "/bin/sh: exit status 2"}},
-		{"dynamic 0 changes no weight", "exit 0", true, Outcome{OK: true}},
+		{"dynamic 0 is the configured weight", "exit 0", true, Outcome{OK: true, Adjust: lvs.Adjust{Kind: lvs.Add}}},
 		{"dynamic 1", "exit 1", true, Outcome{Why: "/bin/sh: exit status 1"}},
 		{"dynamic 2 drains", "exit 2", true, weight(0)},
 		{"dynamic 255", "exit 255", true, weight(253)},

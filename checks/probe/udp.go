@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -11,8 +10,9 @@ import (
 	"github.com/solovip/solovip/config"
 )
 
-// udpRandomBytes is the length of a payload that the configuration leaves to us.
-const udpRandomBytes = 8
+// udpPayload is sent where the configuration has no payload: servers may know it from
+// keepalived.
+const udpPayload = "keepalived check - keepalived ch"
 
 // udpProber makes UDP_CHECK: a datagram brings no ICMP error and, if asked for, a reply.
 type udpProber struct {
@@ -29,17 +29,20 @@ func (p udpProber) Probe(ctx context.Context) Outcome {
 func udpTalk(conn net.Conn, check config.UDPCheck) error {
 	payload := check.Payload
 	if len(payload) == 0 {
-		payload = make([]byte, udpRandomBytes)
-		_, _ = rand.Read(payload) // never an error
+		payload = []byte(udpPayload)
 	}
 	if _, err := conn.Write(payload); err != nil {
 		return heard(err)
 	}
+	if !check.RequireReply {
+		_, err := conn.Read(make([]byte, 1))
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		return heard(err)
+	}
 	reply := make([]byte, check.MaxReply+1) // the last byte shows that it is too long
 	n, err := conn.Read(reply)
-	if !check.RequireReply && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
-		return nil
-	}
 	if err != nil {
 		return heard(err)
 	}

@@ -20,8 +20,11 @@ type Script struct {
 	Env  []string // added to this process's own, as NAME=VALUE
 }
 
-// Run runs the script and waits for its end; after limit its whole process group is
-// killed. A nil error says that it exited with status 0; one that exited with another
+// grace is the time a script has to end by itself when its time is over.
+const grace = time.Second
+
+// Run runs the script and waits for its end. After limit its whole process group is asked
+// to end, and killed a second later; when ctx is canceled it is killed at once. A nil error says that it exited with status 0; one that exited with another
 // has an *exec.ExitError in its error.
 func (s Script) Run(ctx context.Context, limit time.Duration) error {
 	if len(s.Args) == 0 {
@@ -31,10 +34,13 @@ func (s Script) Run(ctx context.Context, limit time.Duration) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	// A child that keeps our pipes open must not keep us waiting; there are none, but
-	// WaitDelay also bounds the wait after a kill.
-	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		}
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	cmd.WaitDelay = grace // then it is killed
 	cmd.Env = append(os.Environ(), s.Env...)
 	if s.User != "" {
 		cred, err := credential(s.User)
@@ -44,7 +50,10 @@ func (s Script) Run(ctx context.Context, limit time.Duration) error {
 		cmd.SysProcAttr.Credential = cred
 	}
 	err := cmd.Run()
-	if ctx.Err() == context.DeadlineExceeded {
+	if cmd.Process != nil && ctx.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has started; mostly nothing
+	}
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s: killed after %v", s.Args[0], limit)
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -46,41 +47,61 @@ func TestRunAddsToTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestRunKillsTheGroup: what the script has started goes with it.
+// TestRunKillsTheGroup: what the script has started goes with it, whatever it thinks of it.
 func TestRunKillsTheGroup(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := shell(`exec 3>"$1"; sleep 600 & echo started >&3; wait`, "sh", pipe)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, plenty) }()
-	all, err := os.Open(pipe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer all.Close()
-	if err := all.SetReadDeadline(time.Now().Add(plenty)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(all, make([]byte, len("started\n"))); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	if err := <-ended; err == nil {
-		t.Error("a killed script is no error")
-	}
-	// The pipe ends when nobody is left who could write to it.
-	if _, err := all.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("its child still runs: %v", err)
+	for _, row := range []struct {
+		name, text string
+		limit      time.Duration // 0: it is canceled
+	}{
+		{"canceled", "sleep 600 & echo started >&3; wait", 0},
+		{"over its limit", "sleep 600 & echo started >&3; wait", time.Second},
+		{"over its limit and stubborn", `trap "" TERM; sleep 600 & echo started >&3; wait`, time.Second},
+		{"over its limit, and leaves its child behind", `(trap "" TERM; sleep 600) & echo started >&3; wait`, time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			pipe := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- shell(`exec 3>"$1"; `+row.text, "sh", pipe).Run(ctx, cmp.Or(row.limit, plenty)) }()
+			all, err := os.Open(pipe)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer all.Close()
+			if err := all.SetReadDeadline(time.Now().Add(plenty)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(all, make([]byte, len("started\n"))); err != nil {
+				t.Fatal(err)
+			}
+			if row.limit == 0 {
+				cancel()
+			}
+			if err := <-ended; err == nil {
+				t.Error("a killed script is no error")
+			}
+			// The pipe ends when nobody is left who could write to it.
+			if _, err := all.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("its child still runs: %v", err)
+			}
+		})
 	}
 }
 
-func TestRunTellsTheLimit(t *testing.T) {
-	err := shell("sleep 600").Run(t.Context(), 10*time.Millisecond)
-	if err == nil || !strings.HasSuffix(err.Error(), "killed after 10ms") {
+// TestRunAsksFirst: a script over its limit can put things in order.
+func TestRunAsksFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	err := shell(`trap 'echo done >"$1"; exit 0' TERM; sleep 600 & wait`, "sh", file).Run(t.Context(), 500*time.Millisecond)
+	if err == nil || !strings.HasSuffix(err.Error(), "killed after 500ms") {
 		t.Errorf("a script over its limit is %v", err)
+	}
+	if text, err := os.ReadFile(file); string(text) != "done\n" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 
