@@ -143,3 +143,26 @@ func TestStepsReadAsSentences(t *testing.T) {
 		}
 	}
 }
+
+// Every combination of the matrix is a scenario or has a reason not to be one.
+func TestMatrixIsComplete(t *testing.T) {
+	for _, peer := range MatrixPeers() {
+		for _, traffic := range MatrixTraffic() {
+			shipped := 0
+			for _, s := range Shipped() {
+				for _, step := range s.Steps {
+					if step.Do == Block && step.Peer == peer && step.Traffic == traffic {
+						shipped++
+					}
+				}
+			}
+			want := 3 // one for each direction, and both
+			if Meaningless(traffic, peer) != "" {
+				want = 0
+			}
+			if shipped != want {
+				t.Errorf("%s between n1 and %s: %d scenarios, want %d", traffic, peer, shipped, want)
+			}
+		}
+	}
+}

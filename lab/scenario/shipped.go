@@ -47,6 +47,7 @@ func Shipped() []Scenario {
 		}
 		all = append(all, s)
 	}
+	all = append(all, matrix()...)
 	slices.SortFunc(all, func(a, b Scenario) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
