@@ -27,6 +27,9 @@ const (
 	exitBroken = 2 // the lab itself could not run
 )
 
+// runsEach is how many runs a processor carries: they wait for timers most of the time.
+const runsEach = 3
+
 // Command returns the lab command with its sub-commands. Some are hidden: with them the
 // lab calls its own binary, so they belong to every binary that has the others.
 func Command() *cli.Command {
@@ -73,14 +76,16 @@ func runCommand() *cli.Command {
 		ArgsUsage: "NAME|FILE...",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "run every scenario"},
-			&cli.StringSliceFlag{Name: "system", Usage: "what to test: solovip in the `MODE` lease (the default), quorum, veto or vrrp; or keepalived; may be given again"},
+			&cli.StringFlag{Name: "match", Usage: "run those whose names match the regular expression `RE`"},
+			&cli.StringSliceFlag{Name: "system", Usage: "what to test: solovip in the `MODE` lease (the default; with --all or --match lease and quorum), quorum, veto or vrrp; or keepalived; may be given again"},
+			&cli.BoolFlag{Name: "compare", Usage: "print the systems side by side, in scenarios that each of them plays"},
 			&cli.BoolFlag{Name: "keepalived", Usage: "test keepalived too, beside it"},
 			&cli.IntFlag{Name: "repeat", Value: 1, Usage: "run each `N` times"},
 			&cli.Float64Flag{Name: "ratio", Usage: "fail when the first system's median take-over is more than `X` times another one's"},
 			&cli.DurationFlag{Name: "window", Usage: "let a fault that may last for any time, as a stopped witness, last `TIME`"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw what is left to chance from `N`, to play a run again (default: drawn)"},
-			&cli.IntFlag{Name: "jobs", Value: runtime.NumCPU(), Usage: "run `N` at the same time"},
-			&cli.BoolFlag{Name: "keep", Usage: "keep configurations, logs and histories in a directory"},
+			&cli.IntFlag{Name: "jobs", Value: runsEach * runtime.NumCPU(), Usage: "run `N` at the same time, but for those in which milliseconds count"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave each network with its daemons, and configurations, logs and history in a directory; tell how to get in and how to remove them"},
 			&cli.BoolFlag{Name: "brief", Usage: "print only the verdict of each run that passed"},
 			&cli.BoolFlag{Name: "json", Usage: "print everything as JSON; progress goes to stderr"},
 			&cli.StringFlag{Name: "html", Usage: "write a page with timelines and the comparison to `FILE`"},
@@ -120,10 +125,14 @@ func perform(c *cli.Context, p program, asJSON bool) error {
 			return cli.Exit(err, exitBroken)
 		}
 	}
-	if len(p.runs) > 1 {
+	switch {
+	case c.Bool("compare"):
+		out.Compare(p.reports())
+	case len(p.runs) > 1:
 		out.Table(p.reports())
 		out.Ratios(p.ratios())
 	}
+	out.Kept(p.reports())
 	if code := p.exitCode(); code != 0 {
 		return cli.Exit("", code)
 	}

@@ -70,6 +70,9 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		{[]string{"--system", "heartbeat", "power-off"}, "lease, quorum, veto, vrrp, keepalived"},
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
 		{[]string{"--keepalived", "handover"}, "handover cannot be played on keepalived"},
+		{[]string{"--match", "("}, "--match: error parsing regexp"},
+		{[]string{"--match", "^no-such"}, `no scenario matches "^no-such"`},
+		{[]string{"--match", "^handover$", "--system", "keepalived"}, "none of these scenarios is played on these systems"},
 	}
 	for _, tt := range tests {
 		err := command(io.Discard).Run(append([]string{"solovip", "lab", "run"}, tt.args...))
@@ -152,6 +155,59 @@ func TestNothingSurvivesTheRunner(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(tmp); err != nil || len(entries) > 0 {
 		t.Errorf("%d files are left (%v)", len(entries), err)
+	}
+}
+
+// What --keep leaves can be entered as it says, and goes as it says.
+func TestKeepLeavesTheNetwork(t *testing.T) {
+	if _, err := netns.KeepalivedPath(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "lab", "run", "--keep", "--brief", "--system", "keepalived", "orderly-stop")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	enter, remove := "", ""
+	for line := range strings.Lines(string(out)) {
+		if host, command, ok := strings.Cut(strings.TrimSpace(line), " "); ok && host == "n2" {
+			enter = strings.TrimSpace(command)
+		}
+		if command, ok := strings.CutPrefix(line, "Remove all of it: "); ok {
+			remove = strings.TrimSpace(command)
+		}
+	}
+	sh := func(command string) string {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", command, err, out)
+		}
+		return string(out)
+	}
+	addresses := sh(enter + " ip -o address show dev eth0")
+	pid, err := strconv.Atoi(strings.Split(strings.TrimPrefix(remove, "kill -9 "), ";")[0])
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	sh(remove)
+	if !strings.Contains(addresses, "10.77.0.100/24") {
+		t.Errorf("n2 has taken over, and its addresses are\n%s", addresses)
+	}
+	const patience = 10000 // ms
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, patience); n != 1 {
+		t.Errorf("the stage goes on (%v)", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,11 +17,12 @@ import (
 
 // plan turns the arguments into the runs to make.
 func plan(c *cli.Context) (program, error) {
-	chosen, err := choose(c.Args().Slice(), c.Bool("all"))
+	chosen, err := choose(c.Args().Slice(), c.Bool("all"), c.String("match"))
 	if err != nil {
 		return program{}, err
 	}
-	systems, err := chooseSystems(c.StringSlice("system"), c.Bool("keepalived"))
+	named := c.Args().Present()
+	systems, err := chooseSystems(c.StringSlice("system"), named, c.Bool("keepalived"))
 	if err != nil {
 		return program{}, err
 	}
@@ -36,6 +38,13 @@ func plan(c *cli.Context) (program, error) {
 		if window := c.Duration("window"); window > 0 {
 			s = s.Lasting(window)
 		}
+		missing := slices.IndexFunc(systems, func(system scenario.System) bool { return !s.On(system) })
+		switch {
+		case missing >= 0 && named:
+			return program{}, fmt.Errorf("%s cannot be played on %s: it expects nothing of it", s.Name, systems[missing])
+		case missing >= 0 && c.Bool("compare"):
+			continue
+		}
 		// One system after the other each time, so that what else the machine does meets all.
 		for n := range c.Int("repeat") {
 			for _, system := range systems {
@@ -44,18 +53,27 @@ func plan(c *cli.Context) (program, error) {
 				}
 			}
 		}
-		if i := slices.IndexFunc(systems, func(system scenario.System) bool { return !s.On(system) }); i >= 0 && !c.Bool("all") {
-			return program{}, fmt.Errorf("%s cannot be played on %s: what it does is not there", s.Name, systems[i])
-		}
+	}
+	if len(p.runs) == 0 {
+		return program{}, errors.New("none of these scenarios is played on these systems")
 	}
 	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
 }
 
-func choose(names []string, all bool) ([]scenario.Scenario, error) {
-	if all {
-		return scenario.Shipped(), nil
-	}
+// choose returns the scenarios that are named, or all, or those whose names match.
+func choose(names []string, all bool, match string) ([]scenario.Scenario, error) {
 	var chosen []scenario.Scenario
+	if all || match != "" {
+		pattern, err := regexp.Compile(match)
+		if err != nil {
+			return nil, fmt.Errorf("--match: %w", err)
+		}
+		for _, s := range scenario.Shipped() {
+			if pattern.MatchString(s.Name) {
+				chosen = append(chosen, s)
+			}
+		}
+	}
 	for _, name := range names {
 		s, err := find(name)
 		if err != nil {
@@ -63,8 +81,11 @@ func choose(names []string, all bool) ([]scenario.Scenario, error) {
 		}
 		chosen = append(chosen, s)
 	}
-	if len(chosen) == 0 {
-		return nil, errors.New("name a scenario (see: solovip lab list), or give --all")
+	switch {
+	case len(chosen) == 0 && match != "":
+		return nil, fmt.Errorf("no scenario matches %q (see: solovip lab list)", match)
+	case len(chosen) == 0:
+		return nil, errors.New("name a scenario (see: solovip lab list), or give --all or --match")
 	}
 	return chosen, nil
 }
@@ -93,10 +114,14 @@ func find(name string) (scenario.Scenario, error) {
 	return s, nil
 }
 
-// chooseSystems returns the systems of the given names, lease when there are none.
-func chooseSystems(names []string, keepalived bool) ([]scenario.System, error) {
+// chooseSystems returns the systems of the given names. When there are none it is lease,
+// and where no scenario is named, so that each may be played or not, quorum too.
+func chooseSystems(names []string, named, keepalived bool) ([]scenario.System, error) {
 	if len(names) == 0 {
 		names = []string{string(scenario.Lease)}
+		if !named {
+			names = append(names, string(scenario.Quorum))
+		}
 	}
 	if keepalived {
 		names = append(names, string(scenario.Keepalived))

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,7 +29,7 @@ type Job struct {
 	Lab      string            `json:"lab"`     // path of a binary with the lab command: the stage and the guarded service
 	Seed     uint64            `json:"seed"`    // of what the scenario leaves to chance
 	Dir      string            `json:"dir"`     // for files of the run; empty: a new one
-	Keep     bool              `json:"keep"`    // leave Dir with configurations, logs and the history
+	Keep     bool              `json:"keep"`    // leave all as it is at the end, and Dir with configurations, logs and the history
 }
 
 // Result is what a run brings home.
@@ -36,6 +38,25 @@ type Result struct {
 	Said    []Said         `json:"said,omitempty"` // in order
 	Logs    []Log          `json:"logs"`
 	Dir     string         `json:"dir,omitempty"` // where the files are, when they were kept
+	Kept    *Kept          `json:"kept,omitempty"`
+}
+
+// Kept is a stage that goes on after its run, with all that is in it. It ends, and leaves
+// nothing behind but files, when the process is killed.
+type Kept struct {
+	Process int            `json:"process"` // the stage's process 1, as the runner counts
+	Player  int            `json:"player"`  // the process that has the hosts open
+	User    bool           `json:"user"`    // it has a user namespace of its own
+	Hosts   map[string]int `json:"hosts"`   // by name: the player's descriptor of the host's network namespace
+}
+
+// Enter returns the command line by which the runner's user gets a shell on a host.
+func (k Kept) Enter(host string) []string {
+	argv := []string{"nsenter", "-t", strconv.Itoa(k.Player)}
+	if k.User {
+		argv = append(argv, "-U", "--preserve-credentials")
+	}
+	return append(argv, "-m", "-p", fmt.Sprintf("--net=/proc/%d/fd/%d", k.Player, k.Hosts[host]))
 }
 
 // Log is the end of what a host's daemons wrote.
@@ -78,6 +99,10 @@ func Run(ctx context.Context, job Job, progress func(verify.Mark)) (_ Result, er
 		return Result{}, stage.end(fmt.Errorf("hand the job to the stage: %w", err))
 	}
 	result, err := stage.read(progress)
+	if err == nil && job.Keep {
+		result.Kept, err = stage.keep(result.Kept)
+		return result, err
+	}
 	return result, stage.end(err)
 }
 
@@ -87,6 +112,8 @@ type stage struct {
 	in     io.WriteCloser
 	out    io.ReadCloser
 	stderr bytes.Buffer
+	user   bool        // in a user namespace
+	left   func() bool // keeps the end of the context from ending the stage
 }
 
 // startStage starts the stage in new namespaces: with a user namespace when the caller
@@ -114,11 +141,10 @@ func startStage(ctx context.Context, binary string) (*stage, error) {
 }
 
 func tryStage(ctx context.Context, binary string, attr *syscall.SysProcAttr) (*stage, error) {
-	s := &stage{cmd: exec.CommandContext(ctx, binary, "lab", stageName)}
+	s := &stage{user: attr.Cloneflags&unix.CLONE_NEWUSER != 0}
+	s.cmd = exec.Command(binary, "lab", stageName) //nolint:noctx // ends with its input
 	s.cmd.SysProcAttr = attr
 	s.cmd.Stderr = &s.stderr
-	s.cmd.WaitDelay = leaving
-	s.cmd.Cancel = func() error { return s.in.Close() } // the stage then cleans up and leaves
 	var err error
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("make a pipe to the stage: %w", err)
@@ -129,7 +155,27 @@ func tryStage(ctx context.Context, binary string, attr *syscall.SysProcAttr) (*s
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the stage: %w", err)
 	}
+	s.left = context.AfterFunc(ctx, func() {
+		_ = s.in.Close() // the stage then cleans up and leaves
+		time.AfterFunc(leaving, func() { _ = s.cmd.Process.Kill() })
+	})
 	return s, nil
+}
+
+// keep lets the stage go on without its runner, and completes how it can be reached.
+func (s *stage) keep(k *Kept) (*Kept, error) {
+	s.left()
+	k.Process, k.User = s.cmd.Process.Pid, s.user
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", k.Process, k.Process))
+	if err != nil {
+		return nil, fmt.Errorf("find the processes of the stage: %w", err)
+	}
+	// The player is the first one that process 1 has started; orphans come behind it.
+	for child := range strings.FieldsSeq(string(children)) {
+		k.Player, err = strconv.Atoi(child)
+		return k, err
+	}
+	return nil, errors.New("find the processes of the stage: it has none")
 }
 
 // read reads marks until the result or an error comes.
@@ -159,6 +205,7 @@ func (s *stage) read(progress func(verify.Mark)) (Result, error) {
 func (s *stage) end(cause error) error {
 	_ = s.in.Close() // the stage may have closed its end first
 	err := s.cmd.Wait()
+	s.left()
 	if cause == nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,8 +45,12 @@ func Stage(in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(line, &job); err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
+	var kept atomic.Bool
 	go func() {
 		_, _ = io.Copy(io.Discard, lines) // until the runner is gone or wants us gone
+		if kept.Load() {
+			return
+		}
 		cancel(errors.New("interrupted"))
 		// Should the player hang, nothing may stay behind on the host.
 		time.AfterFunc(leaving/2, func() { os.Exit(1) })
@@ -61,7 +66,11 @@ func Stage(in io.Reader, out io.Writer) error {
 	case err != nil:
 		r.send(message{Error: err.Error()})
 	default:
+		kept.Store(job.Keep)
 		r.send(message{Result: &result})
+	}
+	for kept.Load() {
+		_ = unix.Pause() // until somebody has looked and kills us
 	}
 	return nil
 }
@@ -128,7 +137,11 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 		vips = append(vips, c.Name)
 	}
 	p := &player{job: job, seen: newObserver(nodes, vips, service, progress), random: rand.New(rand.NewPCG(job.Seed, 0))}
-	defer p.close()
+	defer func() {
+		if result.Kept == nil {
+			p.close()
+		}
+	}()
 	if err := p.setUp(); err != nil {
 		return Result{}, err
 	}
@@ -144,11 +157,14 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 		return Result{}, err
 	}
 	result = Result{History: history, Said: p.seen.hearsay(), Logs: p.logs()}
-	if job.Keep {
-		result.Dir = job.Dir
-		err = writeJSON(filepath.Join(job.Dir, "history.json"), result.History)
+	if !job.Keep {
+		return result, nil
 	}
-	return result, err
+	result.Dir, result.Kept = job.Dir, &Kept{Hosts: map[string]int{}}
+	for name, h := range p.net.hosts {
+		result.Kept.Hosts[name] = h.ns
+	}
+	return result, writeJSON(filepath.Join(job.Dir, "history.json"), result.History)
 }
 
 // cgroups is where control groups are.
