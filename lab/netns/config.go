@@ -129,13 +129,13 @@ func (s *setup) blocks(b *strings.Builder, h *host, system scenario.System) {
 		block(b, "cluster "+clusterName, s.settings(h, system, []string{scenario.ClusterBlock}, own...))
 	}
 	if system == scenario.Lease {
-		endpoints := "endpoints"
+		endpoints := []string{"endpoints"}
 		for _, role := range []scenario.Role{scenario.Witness, scenario.Etcd} {
 			for _, w := range s.job.Scenario.Named(role) {
-				endpoints += fmt.Sprintf(" http://%v:%d", w.Addr, witnessPort)
+				endpoints = append(endpoints, fmt.Sprintf("http://%v:%d", w.Addr, witnessPort))
 			}
 		}
-		block(b, "witness", s.settings(h, system, []string{scenario.WitnessBlock}, endpoints))
+		block(b, "witness", s.settings(h, system, []string{scenario.WitnessBlock}, strings.Join(endpoints, " ")))
 	}
 	// So that a preferred node that was fenced comes back while the run lasts.
 	block(b, "fencing", s.settings(h, system, []string{scenario.FencingBlock}, "clear_after 2", "gate on"), s.agents(h, system))

@@ -38,14 +38,12 @@ func (p *player) load(ctx context.Context, h *host, length time.Duration) {
 			})
 		})
 	}
-	p.loads.Add(1)
-	go func() {
-		defer p.loads.Done()
+	p.loads.Go(func() {
 		defer cancel()
 		if err := group.Wait(); err != nil {
 			p.seen.mark(verify.Missed, h.Name, "the load: "+err.Error())
 			return
 		}
 		p.seen.mark(verify.Notice, h.Name, fmt.Sprintf("%s has asked %d times and got %d answers", h.Name, asked.Load(), answered.Load()))
-	}()
+	})
 }

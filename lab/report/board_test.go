@@ -55,7 +55,7 @@ func screen(written string) string {
 	return all + line
 }
 
-func TestNoBoardIsQuiet(t *testing.T) {
+func TestNoBoardIsQuiet(*testing.T) {
 	var b *Board
 	b.Begin(goodRun())
 	b.End(goodRun())

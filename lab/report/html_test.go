@@ -1,6 +1,7 @@
 package report
 
 import (
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -101,7 +102,8 @@ func TestLanesOfTwoVIPs(t *testing.T) {
 		Gaps:  []verify.Gap{{Source: verify.ARP, From: 0, To: 1000 * ms}},
 	}}
 	r.Result.Said = []netns.Said{
-		{Node: "n2", At: 900 * ms, Instance: "VI_1", State: "BACKUP"}, {Node: "n2", At: 900 * ms, Instance: "VI_2", State: "MASTER"},
+		{Node: "n2", At: 900 * ms, Instance: "VI_1", State: "BACKUP"},
+		{Node: "n2", At: 900 * ms, Instance: "VI_2", State: "MASTER"},
 		{Node: "n2", At: 2000 * ms},
 	}
 	var got []string
@@ -286,9 +288,7 @@ func zooms(t *testing.T, b *browser.Browser) {
 	}
 	mouse := func(kind string, share float64, more map[string]any) {
 		params := map[string]any{"type": kind, "x": lane.X + share*lane.Width, "y": lane.Y, "button": "left", "clickCount": 1, "pointerType": "mouse"}
-		for k, v := range more {
-			params[k] = v
-		}
+		maps.Copy(params, more)
 		b.DevTools("Input.dispatchMouseEvent", params)
 	}
 	touch := func(kind string, shares ...float64) {

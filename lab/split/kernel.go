@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -141,15 +142,15 @@ func hint(err error) error {
 
 // span writes a duration as nft does.
 func span(d time.Duration) string {
-	text := ""
+	var text strings.Builder
 	for _, unit := range []struct {
 		length time.Duration
 		name   string
 	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
 		if n := d / unit.length; n > 0 {
-			text += fmt.Sprintf("%d%s", n, unit.name)
-			d -= n * unit.length
+			fmt.Fprintf(&text, "%d%s", n, unit.name)
+			d %= unit.length
 		}
 	}
-	return text
+	return text.String()
 }

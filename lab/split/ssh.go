@@ -156,7 +156,7 @@ func hexAddrPort(word string) (netip.AddrPort, error) {
 
 // Survives reports why a cut would end a session: it drops ARP, and the session's next hop
 // is a peer. A session that is there keeps its ports, but not its neighbour.
-func (s SSH) Survives(c Cut) error {
+func (s *SSH) Survives(c Cut) error {
 	if !c.drops(ARP) {
 		return nil
 	}
