@@ -122,15 +122,25 @@ func (l *loader) finishGranularity(d *virtualDraft) {
 	if d.Services[0].IPv6 {
 		if v, ok := l.number(Warning, "persistence_granularity", w, 1, 128, "it is ignored"); ok {
 			d.Granularity = v % 128
+			l.granular(d)
 		}
 		return
 	}
 	mask, err := netip.ParseAddr(w.Text)
 	if err == nil && mask.Is4() && mask.As4()[0] != 0 && contiguous(mask) {
 		d.Granularity = maskBits(mask) % 32
+		l.granular(d)
 		return
 	}
 	l.warn(w, "write a network mask, for instance 255.255.255.0", "persistence_granularity %s is no network mask: it is ignored", quote(w.Text))
+}
+
+// granular makes a virtual server persistent that has a granularity.
+func (l *loader) granular(d *virtualDraft) {
+	if d.Persistence == 0 {
+		d.Persistence = defaultPersistence
+		l.warn(d.granularity, "write persistence_timeout 360, or take persistence_granularity out", "persistence_granularity without persistence_timeout: 360 is used")
+	}
 }
 
 // contiguous reports whether the one bits of a mask are the first bits of it.

@@ -17,6 +17,7 @@ const (
 	defaultWeight = 1
 	maxWeight     = 65535
 	maxMark       = math.MaxUint32
+	maxThreshold  = math.MaxInt32 // what the kernel takes, of 32 bits
 )
 
 // syncDraft is a sync daemon whose instance is not looked up yet.

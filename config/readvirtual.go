@@ -403,7 +403,7 @@ func (l *loader) readReal(d *virtualDraft, block *syntax.Node) {
 
 // threshold reads uthreshold or lthreshold.
 func (l *loader) threshold(n *syntax.Node, to *uint32) {
-	if v, ok := l.number(Warning, n.Keyword(), n.Args()[0], 0, math.MaxUint32, "it is ignored"); ok {
+	if v, ok := l.number(Warning, n.Keyword(), n.Args()[0], 0, maxThreshold, "it is ignored"); ok {
 		*to = uint32(v)
 	}
 }

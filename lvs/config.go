@@ -43,6 +43,7 @@ const (
 type VirtualServer struct {
 	Name       string // its own in the configuration
 	Keys       []ServiceKey
+	Group      bool    // Keys are a group: with NAT, port 0 of a server is any port
 	Service    Service // what all of them are besides their keys
 	Reals      []RealServer
 	Sorry      *Sorry // nil: none

@@ -14,6 +14,7 @@ type kernel struct {
 	state    State               // of its table what is ours
 	ours     map[ServiceKey]bool // every service that was ever wanted and may be there
 	daemons  [2]bool             // by Role: one that we started
+	restore  Timeouts            // what those were before that we have set
 	foreign  []ServiceKey        // services of others
 	flushed  bool                // Config.Flush is done
 
@@ -126,7 +127,8 @@ func (b *Balancer) bring(steps []Step) {
 		case SetDaemon:
 			k.state.Daemons[s.Role], k.daemons[s.Role] = s.Daemon, s.Daemon != nil
 		case SetTimeouts:
-			k.state.Timeouts = s.Timeouts
+			k.restore = k.restore.or(k.state.Timeouts.where(s.Timeouts))
+			k.state.Timeouts = s.Timeouts.or(k.state.Timeouts)
 		case AddService, EditService, DeleteService, AddDestination, EditDestination, DeleteDestination, Flush:
 		}
 	}
@@ -141,6 +143,9 @@ func (b *Balancer) lastSteps() []Step {
 		if ours {
 			steps = append(steps, SetDaemon{Role: Role(role)})
 		}
+	}
+	if b.kernel.restore != (Timeouts{}) {
+		steps = append(steps, SetTimeouts{b.kernel.restore})
 	}
 	if b.cfg.OnStop == FlushAll {
 		return append(steps, Flush{})

@@ -95,6 +95,8 @@ func scripted(c *Config, f []string) {
 				c.InitNotifies = true
 			case "on_stop":
 				c.OnStop = OnStop(slices.Index([]string{"each", "services", "all"}, next()))
+			case "timeouts": // in seconds
+				c.Timeouts = Timeouts{TCP: time.Duration(number()) * time.Second, UDP: time.Duration(number()) * time.Second}
 			case "sync":
 				c.Sync = &Sync{Daemon: Daemon{Interface: next(), ID: 5, Port: 8848, TTL: 1, Group: netip.MustParseAddr("224.0.0.81")}}
 				if len(words) > 0 {

@@ -114,7 +114,7 @@ func (b *Balancer) realStatus(now time.Time, r *real, count Count) RealStatus {
 		st.Override = r.over.Kind.String()
 	}
 	for _, key := range r.server.cfg.Keys {
-		addr := place([]Destination{{Addr: r.cfg.Addr, Forwarding: r.cfg.Forwarding}}, key)[0].Addr
+		addr := r.server.place([]Destination{{Addr: r.cfg.Addr, Forwarding: r.cfg.Forwarding}}, key)[0].Addr
 		destinations := b.wanted.Table[key].Destinations
 		if i := slices.IndexFunc(destinations, func(d Destination) bool { return d.Addr == addr }); i >= 0 {
 			st.InTable, st.Weight = true, destinations[i].Weight // the same in all services

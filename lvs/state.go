@@ -1,6 +1,7 @@
 package lvs
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -17,6 +18,25 @@ type State struct {
 // something wanted, 0 is what the kernel has.
 type Timeouts struct {
 	TCP, TCPFin, UDP time.Duration
+}
+
+// or returns the timeouts, and of o those that are 0.
+func (t Timeouts) or(o Timeouts) Timeouts {
+	return Timeouts{cmp.Or(t.TCP, o.TCP), cmp.Or(t.TCPFin, o.TCPFin), cmp.Or(t.UDP, o.UDP)}
+}
+
+// where returns those timeouts that are not 0 in o.
+func (t Timeouts) where(o Timeouts) Timeouts {
+	if o.TCP == 0 {
+		t.TCP = 0
+	}
+	if o.TCPFin == 0 {
+		t.TCPFin = 0
+	}
+	if o.UDP == 0 {
+		t.UDP = 0
+	}
+	return t
 }
 
 // String returns the timeouts for people.

@@ -17,7 +17,7 @@ func (b *Balancer) want(now time.Time, changed []*server) {
 	for _, s := range changed {
 		b.wantServer(now, s)
 	}
-	b.wanted.Timeouts, b.wanted.Daemons = b.cfg.Timeouts, b.wantDaemons()
+	b.wanted.Timeouts, b.wanted.Daemons = b.cfg.Timeouts.or(b.kernel.restore), b.wantDaemons()
 	if !k.known {
 		return // the answer to ReadKernel brings it here again
 	}
@@ -66,19 +66,19 @@ func (b *Balancer) wantServer(now time.Time, s *server) {
 		destinations = append(destinations, Destination{Addr: s.cfg.Sorry.Addr, Forwarding: s.cfg.Sorry.Forwarding})
 	}
 	for _, key := range s.cfg.Keys {
-		b.wanted.Table[key] = Entry{s.cfg.Service, place(destinations, key)}
+		b.wanted.Table[key] = Entry{s.cfg.Service, s.place(destinations, key)}
 	}
 }
 
 // place gives destinations the ports that they have in a service. Two that become the
-// same are one: the first.
-func place(destinations []Destination, key ServiceKey) []Destination {
+// same are one: the first. To the kernel a port 0 is that of the packet; keepalived writes it in a group.
+func (s *server) place(destinations []Destination, key ServiceKey) []Destination {
 	out := make([]Destination, 0, len(destinations))
 	seen := make(map[netip.AddrPort]bool, len(destinations))
 	for _, d := range destinations {
 		port := d.Addr.Port()
 		switch {
-		case d.Forwarding.Method == NAT && port != 0:
+		case d.Forwarding.Method == NAT && (port != 0 || s.cfg.Group):
 		case key.FWMark != 0 && d.Forwarding.Method != NAT:
 			port = 0 // nothing can change the port, and a mark has none
 		default:

@@ -29,7 +29,8 @@ var bootTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(cfg Config) (*world, error) {
 	b, err := New(cfg)
-	return &world{b: b, now: bootTime, kernel: State{Table: make(Table)}, running: make(map[CheckID]bool)}, err
+	kernel := State{Table: make(Table), Timeouts: Timeouts{15 * time.Minute, 2 * time.Minute, 5 * time.Minute}}
+	return &world{b: b, now: bootTime, kernel: kernel, running: make(map[CheckID]bool)}, err
 }
 
 // send steps the balancer, carries its actions out, and goes on until nothing is left to do.
@@ -110,7 +111,7 @@ func (w *world) carryOut(steps []Step) {
 		case SetDaemon:
 			w.kernel.Daemons[s.Role] = s.Daemon
 		case SetTimeouts:
-			w.kernel.Timeouts = s.Timeouts
+			w.kernel.Timeouts = s.Timeouts.or(w.kernel.Timeouts)
 		case AddService, EditService, DeleteService, AddDestination, EditDestination, DeleteDestination, Flush:
 		}
 	}

@@ -77,16 +77,14 @@ func (s Settings) Script(n lvs.Notify) (config.Command, bool) {
 // server makes a virtual server.
 func (s Settings) server(v config.VirtualServer, scriptUser string) lvs.VirtualServer {
 	out := lvs.VirtualServer{
-		Name: v.Name, Quorum: v.Quorum, Hysteresis: v.Hysteresis, Omega: v.Omega, Follows: v.HASuspend,
-		Service: lvs.Service{
-			Scheduler: v.Scheduler, Persistence: v.Persistence, Engine: v.Engine,
-		},
+		Name: v.Name, Quorum: v.Quorum, Hysteresis: v.Hysteresis, Omega: v.Omega, Follows: v.HASuspend, Group: v.Group != "",
+		Service: lvs.Service{Scheduler: v.Scheduler, Persistence: v.Persistence},
 	}
 	if v.Protocol != 0 {
 		out.Name += " " + v.Protocol.String() // one address may have both TCP and UDP
 	}
 	if v.Persistence != 0 {
-		out.Service.Granularity = v.Granularity // without meaning otherwise
+		out.Service.Granularity, out.Service.Engine = v.Granularity, v.Engine // without meaning otherwise
 	}
 	if v.OnePacket {
 		out.Service.Flags |= lvs.OnePacket
