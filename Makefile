@@ -82,6 +82,10 @@ accept: build ## measure in a quarter of an hour what CI tests once: REPEAT (20)
 	bin/solovip lab run --brief --repeat $(REPEAT) --jobs 1 handover orderly-stop
 	bin/solovip lab run --brief --window 60s witness-stopped witness-and-peer-stopped
 
+.PHONY: compare
+compare: build ## play the same faults on solovip in each mode and on keepalived, and print them side by side
+	bin/solovip lab run --brief --compare --all --system lease --system quorum --system veto --system vrrp --system keepalived
+
 .PHONY: bench
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

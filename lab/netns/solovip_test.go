@@ -1,6 +1,7 @@
 package netns_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -34,9 +35,14 @@ func TestSolovip(t *testing.T) {
 			runs[scenario.Lease] = append(runs[scenario.Lease], s.Name)
 		}
 	}
+	example := documented(t)
+	runs[scenario.Lease] = append(runs[scenario.Lease], example.Name)
 	for system, names := range runs {
 		for _, name := range names {
-			s := shipped(t, name)
+			s := example
+			if name != example.Name {
+				s = shipped(t, name)
+			}
 			t.Run(string(system)+"/"+name, func(t *testing.T) {
 				// Where 50 ms count, nothing else may run beside it.
 				if gap := s.Expect[system].Gap; gap == 0 || gap >= 300*time.Millisecond {
@@ -55,4 +61,24 @@ func TestSolovip(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A scenario that is written from the documentation alone runs: the one that stands in it.
+func documented(t *testing.T) scenario.Scenario {
+	t.Helper()
+	const file = "../../docs/scenarios.md"
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(page), "```\nscenario ")
+	text, _, ended := strings.Cut(text, "```\n")
+	if !found || !ended {
+		t.Fatalf("no scenario stands in %s", file)
+	}
+	s, err := scenario.Parse(file, "scenario "+text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

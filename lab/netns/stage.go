@@ -156,6 +156,7 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	if err := cmp.Or(failed, err); err != nil {
 		return Result{}, err
 	}
+	history.Ledger = p.ledgers()
 	result = Result{History: history, Said: p.seen.hearsay(), Logs: p.logs()}
 	if !job.Keep {
 		return result, nil

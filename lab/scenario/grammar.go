@@ -322,6 +322,7 @@ func expectForms() []form {
 		"changes CHANGES",
 		"holder HOLDER [and SECOND] [and THIRD]",
 		"group TOGETHER",
+		"ledger FENCINGS",
 	}
 }
 
@@ -340,6 +341,7 @@ func expectSlots() slots[verify.Expect] {
 		"TAKEOVER":    length(func(e *expect) *time.Duration { return &e.Takeover }),
 		"SERVING":     length(func(e *expect) *time.Duration { return &e.Serving }),
 		"CHANGES":     changes(),
+		"FENCINGS":    ledger(),
 		"TOGETHER":    flag("together", func(e *expect) *bool { return &e.Whole }),
 		"HOLDER":      holder(0), "SECOND": holder(1), "THIRD": holder(2),
 	}
@@ -361,6 +363,27 @@ func never() slot[verify.Expect] {
 
 // claimForm begins what is expected of another claim than the first.
 const claimForm form = "claim CLAIM"
+
+// ledger is what the nodes' ledgers of fencings hold.
+func ledger() slot[verify.Expect] {
+	return slot[verify.Expect]{
+		means: "what ledgers of fencings hold",
+		set: func(e *verify.Expect, word string) string {
+			entries := strings.Split(word, ",")
+			slices.Sort(entries)
+			if e.Ledger = strings.Join(entries, ","); word == "none" {
+				return ""
+			}
+			for _, entry := range entries {
+				if node, cause, ok := strings.Cut(entry, ":"); !ok || node == "" || cause == "" {
+					return `write NODE:CAUSE with commas between, or "none"`
+				}
+			}
+			return ""
+		},
+		get: func(e *verify.Expect) string { return e.Ledger },
+	}
+}
 
 func changes() slot[verify.Expect] {
 	return slot[verify.Expect]{

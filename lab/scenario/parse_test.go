@@ -59,6 +59,7 @@ expect lease quorum
     changes 2
     holder n1 and n2
     group together
+    ledger n1:permission,n2:lost
     claim VI_2
     two-holders at-least 1s at-most 1h
     nobody at-least 2s
@@ -127,6 +128,8 @@ func TestMistakes(t *testing.T) {
 		{"what is not UTF-8", "scenario x\ntext \xff\n", `f:2:6: a character that is no text;`},
 		{"columns are characters", "scenario x\nsteps\n    begin n1\n    edit n1 \"\u00e4\u00f6\" y z\n" + end, `f:4:20: "z" is too much;`},
 		{"the first claim is not another one", begin + "expect lease\n    claim VI_1\n", `f:6:11: "VI_1" is the first claim;`},
+		{"a ledger", begin + "expect lease\n    ledger n1\n", `f:6:12: "n1" is not what ledgers of fencings hold: write NODE:CAUSE with commas between, or "none"`},
+		{"keepalived has no ledger", begin + "expect keepalived\n    ledger none\n", `keepalived has no ledger of fencings`},
 		{"a share of nothing", begin + "    drop n1 300% of ip\n" + end, `f:5:13: "300%" is not a kind of traffic;`},
 	}
 	for _, tt := range tests {

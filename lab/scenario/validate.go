@@ -99,6 +99,9 @@ func (s Scenario) validateExpect() error {
 		if !slices.Contains(Systems(), system) {
 			return fmt.Errorf("there is no system %q", system)
 		}
+		if e.Ledger != "" && !system.Solovip() {
+			return fmt.Errorf("%s has no ledger of fencings", system)
+		}
 		if e.Holder == "" || e.Holder == nobody {
 			continue
 		}

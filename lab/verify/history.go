@@ -72,6 +72,8 @@ type History struct {
 	// Waiting is how much of the time since the run was ready some process of the machine,
 	// the lab's or another, waited for a processor. 0: the kernel does not tell.
 	Waiting time.Duration `json:"waiting_ns,omitempty"`
+	// Ledger is what the nodes' ledgers of fencings hold at the end: "NODE:CAUSE" for each, in order.
+	Ledger []string `json:"ledger,omitempty"`
 	// Others are the histories of further VIPs of the same run. What all have in common
 	// stands in the first one only, see Parts.
 	Others []History `json:"others,omitempty"`

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +36,10 @@ type Expect struct {
 	Stays  bool   `json:"stays,omitempty"`  // the holder never changes
 	Moves  int    `json:"moves,omitempty"`  // how often the holder changes; 0: any number
 	Holder string `json:"holder,omitempty"` // who alone holds at the end; "": anybody
+
+	// Ledger is what the nodes' ledgers of fencings must hold at the end, as in a History
+	// with commas between; or "none". "": anything.
+	Ledger string `json:"ledger,omitempty"`
 
 	// Whole asks that the VIPs of the run, which are one sync group, are never on two nodes,
 	// each of them or one here and one there, for longer than two may hold one of them.
@@ -80,6 +85,9 @@ func Judge(h History, e Expect) Verdict {
 		v.Inconclusive = v.Inconclusive || other.Inconclusive
 		v.Split, v.Lost = v.Split || other.Split, v.Lost || other.Lost
 		v.Figures.TwoHolders = max(v.Figures.TwoHolders, other.Figures.TwoHolders)
+	}
+	if is := cmp.Or(strings.Join(h.Ledger, ","), "none"); e.Ledger != "" && is != e.Ledger {
+		v.Failures = append(v.Failures, fmt.Sprintf("the ledgers of fencings hold %s, %s expected", is, e.Ledger))
 	}
 	if apart := apart(parts); e.Whole && apart > e.TwoAtMost {
 		v.Failures = append(v.Failures, fmt.Sprintf("the group's addresses were on two nodes for %d ms, at most %d ms expected",

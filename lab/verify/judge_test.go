@@ -185,6 +185,27 @@ func TestWhatAHeldUpLabProves(t *testing.T) {
 	}
 }
 
+func TestJudgeOfTheLedger(t *testing.T) {
+	fenced := powerOff()
+	fenced.Ledger = []string{"n1:permission", "n2:lost"}
+	tests := []struct {
+		history History
+		expect  string
+		want    []string
+	}{
+		{fenced, "", nil},
+		{fenced, "n1:permission,n2:lost", nil},
+		{fenced, "none", []string{"the ledgers of fencings hold n1:permission,n2:lost, none expected"}},
+		{powerOff(), "none", nil},
+		{powerOff(), "n1:lost", []string{"the ledgers of fencings hold none, n1:lost expected"}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, Judge(tt.history, Expect{Ledger: tt.expect}).Failures); diff != "" {
+			t.Errorf("%v and %q: %s", tt.history.Ledger, tt.expect, diff)
+		}
+	}
+}
+
 // A run with two VIPs fails when one of them does, and says which.
 func TestJudgeOfTwoVIPs(t *testing.T) {
 	crosswise := func() History { // VI_2 is n2's all the time
