@@ -50,11 +50,11 @@ func goodRun() *Run {
 	r := &Run{Scenario: s.Name, Text: s.Text, System: scenario.Lease, Number: 1}
 	r.Result = netns.Result{History: h, Said: []netns.Said{
 		{Node: "n1", At: 900 * ms, State: "BACKUP"},
-		{Node: "n1", At: 1000 * ms, State: "MASTER", Permission: "lease", Remaining: 2800 * ms},
-		{Node: "n1", At: 3000 * ms, State: "MASTER", Permission: "lease", Remaining: 2800 * ms},
-		{Node: "n1", At: 4900 * ms, State: "MASTER", Permission: "lease", Remaining: 2700 * ms},
+		{Node: "n1", At: 1000 * ms, State: "MASTER", Permission: "leased by the witness", Remaining: 2800 * ms},
+		{Node: "n1", At: 3000 * ms, State: "MASTER", Permission: "leased by the witness", Remaining: 2800 * ms},
+		{Node: "n1", At: 4900 * ms, State: "MASTER", Permission: "leased by the witness", Remaining: 2700 * ms},
 		{Node: "n2", At: 900 * ms, State: "BACKUP"},
-		{Node: "n2", At: 8200 * ms, State: "MASTER", Permission: "lease", Remaining: 2800 * ms},
+		{Node: "n2", At: 8200 * ms, State: "MASTER", Permission: "leased by the witness", Remaining: 2800 * ms},
 	}}
 	r.Verdict = verify.Judge(h, verify.Expect{SilentAddress: 3000 * ms, TwoServices: true})
 	return r
@@ -72,14 +72,14 @@ func TestLanes(t *testing.T) {
 		"n1, VIP: the kernel of n1 has the VIP, -4.000 s to +4.900 s; n1 answers ARP for the VIP, -4.000 s to +2.600 s",
 		"n1, gate: the gate of n1 lets the VIP speak, -4.010 s to +2.595 s",
 		"n1, VRRP state: n1 says that it is BACKUP, -4.100 s to -4.000 s; n1 says that it is MASTER, -4.000 s to +10.000 s",
-		"n1, permission: n1 says that it may hold by lease, -4.000 s to +2.600 s",
+		"n1, permission: n1 says that it may hold: leased by the witness, -4.000 s to +2.600 s",
 		"n1, service: the guarded service runs on n1, -3.990 s to +10.000 s; the service on n1 answers at the VIP, -3.985 s to +2.598 s; " +
 			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 		"n2, faults: nothing",
 		"n2, VIP: the kernel of n2 has the VIP, +3.099 s to +10.000 s; n2 answers ARP for the VIP, +3.100 s to +10.000 s",
 		"n2, gate: the gate of n2 lets the VIP speak, +3.090 s to +10.000 s",
 		"n2, VRRP state: n2 says that it is BACKUP, -4.100 s to +3.200 s; n2 says that it is MASTER, +3.200 s to +10.000 s",
-		"n2, permission: n2 says that it may hold by lease, +3.200 s to +6.000 s",
+		"n2, permission: n2 says that it may hold: leased by the witness, +3.200 s to +6.000 s",
 		"n2, service: the guarded service runs on n2, +3.150 s to +10.000 s; the service on n2 answers at the VIP, +3.160 s to +10.000 s; " +
 			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 		"w1, faults: stop w1 <b>in order</b>, +7.000 s to +10.000 s",
@@ -116,10 +116,10 @@ func TestLanesOfTwoVIPs(t *testing.T) {
 		"n2, faults: nothing",
 		"n2, VI_1: the kernel of n2 has the VIP of VI_1, +3.099 s to +10.000 s; n2 answers ARP for the VIP of VI_1, +3.100 s to +10.000 s",
 		"n2, gate: the gate of n2 lets the VIP of VI_1 speak, +3.090 s to +10.000 s",
-		"n2, VRRP state: n2 says that it is BACKUP, -4.100 s to -3.000 s",
+		"n2, VRRP state: n2 says that it is BACKUP for VI_1, -4.100 s to -3.000 s",
 		"n2, VI_2: n2 answers ARP for the VIP of VI_2, -4.000 s to +10.000 s; " +
 			"TWO HOLDERS: n2 and n1 both answer for the VIP of VI_2, for 10 ms, +1.000 s to +1.010 s",
-		"n2, VRRP state: n2 says that it is MASTER, -4.100 s to -3.000 s",
+		"n2, VRRP state: n2 says that it is MASTER for VI_2, -4.100 s to -3.000 s",
 		"n2, service: the guarded service runs on n2, +3.150 s to +10.000 s; the service on n2 answers at the VIP, +3.160 s to +10.000 s; " +
 			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 	}

@@ -152,6 +152,10 @@ func saidLanes(all []netns.Said, p part, node string) []swimLane {
 			said = append(said, s)
 		}
 	}
+	what := ""
+	if p.Name != "" {
+		what = " for " + p.Name
+	}
 	state := swimLane{Name: "VRRP state", Says: true}
 	permission := swimLane{Name: "permission", Says: true}
 	for i, s := range said {
@@ -160,10 +164,10 @@ func saidLanes(all []netns.Said, p part, node string) []swimLane {
 			to = said[i+1].At
 		}
 		if class := stateClass(s.State); class != "" {
-			state.Bars = extend(state.Bars, bar{s.At, to, class, node + " says that it is " + s.State})
+			state.Bars = extend(state.Bars, bar{s.At, to, class, node + " says that it is " + s.State + what})
 		}
 		if s.Permission != "" && s.Remaining > 0 {
-			permission.Bars = extend(permission.Bars, bar{s.At, min(s.At+s.Remaining, p.End), drawSays, node + " says that it may hold by " + s.Permission})
+			permission.Bars = extend(permission.Bars, bar{s.At, min(s.At+s.Remaining, p.End), drawSays, node + " says that it may hold" + what + ": " + s.Permission})
 		}
 	}
 	return slices.DeleteFunc([]swimLane{state, permission}, func(l swimLane) bool { return len(l.Bars) == 0 })
