@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +17,6 @@ import (
 
 var (
 	seeds  = flag.Int("seeds", 500, "how many random stories to play")
-	strict = flag.Bool("strict", clean, "fail on every story in which a claim is without a holder for too long, too")
 	first  = flag.Uint64("seed", 1, "the first seed")
 	length = flag.Duration("length", 10*time.Minute, "the length of a story, in simulated time")
 	lines  = flag.Int("lines", 120, "how many lines of a failing story to print")
@@ -36,36 +34,24 @@ func TestMain(m *testing.M) {
 
 // TestSimStories plays random faults on random clusters: never two holders, never two
 // guarded services, and a holder again once the faults are over.
-//
-// The first of these holds in every story. The others do not yet: docs/safety.md tells
-// what is open. Without -strict such stories are counted and told, and fail the test when
-// they are more than one in openShare.
 func TestSimStories(t *testing.T) {
 	if *find != "" {
 		findStory(t, *find)
 		return
 	}
 	begin := time.Now()
-	played, failed, open := int64(0), int64(0), int64(0)
+	played, failed := int64(0), int64(0)
 	overlap, exposures := time.Duration(0), 0
 	stories(0, func(seed uint64, w *sim.World) bool {
 		played++
 		overlap += w.Check.Overlap
 		exposures += w.Check.Exposures
-		switch {
-		case w.Check.Fine():
-		case *strict || split(w.Check.Problems):
+		if !w.Check.Fine() {
 			failed++
 			t.Error(failure(seed))
-		default:
-			open++
-			t.Logf("open: seed %d (%v): %v", seed, w.Shape, w.Check.Problems)
 		}
 		return failed < *maxFailures
 	})
-	if open*openShare > played {
-		t.Errorf("%d of %d stories show a fault: more than one in %d", open, played, openShare)
-	}
 	t.Logf("%d seeds of %v, %.1f seeds per second; documented exposures: two guards for %v in all, two answers after a suspension %d times",
 		played, *length, float64(played)/time.Since(begin).Seconds(), overlap.Round(time.Second), exposures)
 }
@@ -114,17 +100,6 @@ func stories(rule sim.Rule, done func(seed uint64, w *sim.World) bool) {
 		})
 	}
 	work.Wait()
-}
-
-// clean says that stories are expected to show nothing at all: whoever makes them so sets it.
-const clean = false
-
-// openShare is the part of stories, one in so many, that may show what is open.
-const openShare = 3
-
-// split reports whether two nodes answered for a claim at one instant.
-func split(problems []sim.Problem) bool {
-	return slices.ContainsFunc(problems, func(p sim.Problem) bool { return p.Rule == sim.OneHolder })
 }
 
 // play plays the story of a seed, judged by one rule or, if that is 0, by all.
