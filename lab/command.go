@@ -3,12 +3,10 @@ package lab
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"text/tabwriter"
@@ -109,6 +107,11 @@ func perform(c *cli.Context, p program, asJSON bool) error {
 	if asJSON {
 		out = report.Printer{Out: io.Discard, Progress: c.App.ErrWriter}
 	}
+	page, err := newPage(c.String("html"))
+	if err != nil {
+		return cli.Exit(err, exitBroken)
+	}
+	defer page.drop()
 	live, board := withBoard(out, len(p.runs))
 	p.perform(ctx, live, board)
 	board.Close()
@@ -120,10 +123,8 @@ func perform(c *cli.Context, p program, asJSON bool) error {
 			return cli.Exit(err, exitBroken)
 		}
 	}
-	if file := c.String("html"); file != "" {
-		if err := writePage(file, &p); err != nil {
-			return cli.Exit(err, exitBroken)
-		}
+	if err := page.write(p.reports(), p.ratios()); err != nil {
+		return cli.Exit(err, exitBroken)
 	}
 	switch {
 	case c.Bool("compare"):
@@ -151,23 +152,6 @@ func withBoard(out report.Printer, runs int) (report.Printer, *report.Board) {
 	}
 	out.Progress = board
 	return out, board
-}
-
-// writePage writes the page of all runs. It takes the place of an older one as a whole.
-func writePage(file string, p *program) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return fmt.Errorf("write the page %s: %w", file, err)
-	}
-	defer os.Remove(f.Name()) // when it is not renamed
-	err = errors.Join(report.Page(f, p.reports(), p.ratios()), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return fmt.Errorf("write the page %s: %w", file, err)
-	}
-	return nil
 }
 
 // helperCommands are those by which a run calls this binary again.

@@ -69,6 +69,7 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		{[]string{"testdata/mistyped.scenario"}, `testdata/mistyped.scenario:6:5: "pwoer-off" is not a step`},
 		{[]string{"--system", "heartbeat", "power-off"}, "lease, quorum, veto, vrrp, keepalived"},
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
+		{[]string{"--html", "/nowhere/page.html", "power-off"}, "write the page /nowhere/page.html"},
 		{[]string{"--keepalived", "handover"}, "handover cannot be played on keepalived"},
 		{[]string{"--match", "("}, "--match: error parsing regexp"},
 		{[]string{"--match", "^no-such"}, `no scenario matches "^no-such"`},
