@@ -95,9 +95,9 @@ func TestListPrintsAScenario(t *testing.T) {
 	}
 }
 
-// Whatever happens to the runner, nothing may stay behind: no process, no file. Killed,
-// it cannot tell anybody.
-func TestNothingSurvivesTheRunner(t *testing.T) {
+// withKeepalived returns this binary, which is one of the lab, for a test that runs keepalived.
+func withKeepalived(t *testing.T) string {
+	t.Helper()
 	if _, err := netns.KeepalivedPath(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
@@ -108,6 +108,13 @@ func TestNothingSurvivesTheRunner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return self
+}
+
+// Whatever happens to the runner, nothing may stay behind: no process, no file. Killed,
+// it cannot tell anybody.
+func TestNothingSurvivesTheRunner(t *testing.T) {
+	self := withKeepalived(t)
 	tmp, err := os.MkdirTemp("", "lab") //nolint:usetesting // short: a unix socket is made in it
 	if err != nil {
 		t.Fatal(err)
@@ -161,16 +168,7 @@ func TestNothingSurvivesTheRunner(t *testing.T) {
 
 // What --keep leaves can be entered as it says, and goes as it says.
 func TestKeepLeavesTheNetwork(t *testing.T) {
-	if _, err := netns.KeepalivedPath(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := withKeepalived(t)
 	cmd := exec.CommandContext(t.Context(), self, "lab", "run", "--keep", "--brief", "--system", "keepalived", "orderly-stop")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -60,13 +60,18 @@ func goodRun() *Run {
 	return r
 }
 
-func TestLanes(t *testing.T) {
-	var got []string
-	for _, s := range swims(goodRun()) {
+// inWords returns lanes as sentences.
+func inWords(all []swim) []string {
+	var words []string
+	for _, s := range all {
 		for _, l := range s.Lanes {
-			got = append(got, l.inWords(s.Host, 5000*ms))
+			words = append(words, l.inWords(s.Host, 5000*ms))
 		}
 	}
+	return words
+}
+
+func TestLanes(t *testing.T) {
 	want := []string{
 		"n1, faults: freeze every daemon process of n1, +0.000 s to +10.000 s",
 		"n1, VIP: the kernel of n1 has the VIP, -4.000 s to +4.900 s; n1 answers ARP for the VIP, -4.000 s to +2.600 s",
@@ -86,7 +91,7 @@ func TestLanes(t *testing.T) {
 		"client, VIP: nobody answers for the VIP, -5.000 s to -4.000 s; nobody answers for the VIP, +2.602 s to +3.100 s",
 		"client, service: no service answers at the VIP, +2.600 s to +3.160 s",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, inWords(swims(goodRun()))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -106,12 +111,6 @@ func TestLanesOfTwoVIPs(t *testing.T) {
 		{Node: "n2", At: 900 * ms, Instance: "VI_2", State: "MASTER"},
 		{Node: "n2", At: 2000 * ms},
 	}
-	var got []string
-	for _, s := range swims(r)[1:2] { // n2
-		for _, l := range s.Lanes {
-			got = append(got, l.inWords(s.Host, 5000*ms))
-		}
-	}
 	want := []string{
 		"n2, faults: nothing",
 		"n2, VI_1: the kernel of n2 has the VIP of VI_1, +3.099 s to +10.000 s; n2 answers ARP for the VIP of VI_1, +3.100 s to +10.000 s",
@@ -123,7 +122,7 @@ func TestLanesOfTwoVIPs(t *testing.T) {
 		"n2, service: the guarded service runs on n2, +3.150 s to +10.000 s; the service on n2 answers at the VIP, +3.160 s to +10.000 s; " +
 			"TWO SERVICES: on n1 and n2, for 6850 ms, +3.150 s to +10.000 s",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, inWords(swims(r)[1:2])); diff != "" {
 		t.Error(diff)
 	}
 	rows := strings.Join(lanes(r, 40), "\n")
