@@ -16,13 +16,14 @@ import (
 
 // Helpers returns the names of the commands by which a run calls its own binary, as
 // "BINARY lab NAME ...". Every binary that calls Run has to give them to Helper.
-func Helpers() []string { return []string{stageName, serviceName, agentName, diskName} }
+func Helpers() []string { return []string{stageName, serviceName, agentName, diskName, serverName} }
 
 const (
 	stageName   = "stage"
 	serviceName = "service"
 	agentName   = "agent"
 	diskName    = "disk"
+	serverName  = "server"
 )
 
 // Helper carries out a helper command: its name and arguments are args.
@@ -32,6 +33,10 @@ func Helper(ctx context.Context, args []string, in io.Reader, out io.Writer) err
 		return Stage(in, out)
 	case len(args) > 1 && args[0] == serviceName:
 		return controlService(ctx, args[1:])
+	case len(args) == 2 && args[0] == serverName:
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+		defer stop()
+		return Service{Node: args[1]}.serve(ctx, os.Stdout) // says "ready" to its log
 	case len(args) == 2 && args[0] == agentName:
 		status, err := runAgent(strings.TrimPrefix(args[1], "--report="), in, out)
 		if err == nil && status != 0 {

@@ -228,7 +228,7 @@ func (p *player) order(ctx context.Context, step scenario.Step) (done bool, err 
 // start starts the daemons of one host, or of all: a witness first, so that nodes that
 // start with it find it.
 func (p *player) start(only string) error {
-	for _, role := range []scenario.Role{scenario.Etcd, scenario.Witness, scenario.Node} {
+	for _, role := range []scenario.Role{scenario.Server, scenario.Etcd, scenario.Witness, scenario.Node} {
 		for _, declared := range p.job.Scenario.Named(role) {
 			h := p.net.hosts[declared.Name]
 			argv := p.setup.command(h)

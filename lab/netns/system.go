@@ -126,6 +126,8 @@ func (s *setup) command(h *host) []string {
 		return s.solovip("witness", h, s.witnessFile())
 	case h.Role == scenario.Etcd && s.job.System == scenario.Lease:
 		return s.member(h)
+	case h.Role == scenario.Server:
+		return []string{s.job.Lab, "lab", serverName, h.Name}
 	}
 	return nil
 }

@@ -210,7 +210,7 @@ func arrow() slot[Step] {
 func topologyForms() []form {
 	return []form{
 		"node NAME ADDRESS [and SECOND] priority NUMBER", "witness NAME ADDRESS [and SECOND]",
-		"etcd NAME ADDRESS [and SECOND]", "client NAME ADDRESS [and SECOND]",
+		"etcd NAME ADDRESS [and SECOND]", "server NAME ADDRESS [and SECOND]", "client NAME ADDRESS [and SECOND]",
 		"claim NAME VIP [prefers NODE] [and COUNT more]", "group NAME", "service KIND", "begin-with SYSTEM",
 	}
 }

@@ -50,6 +50,7 @@ const (
 	Node    Role = "node"    // runs the system under test
 	Witness Role = "witness" // runs the witness, in systems that have one
 	Etcd    Role = "etcd"    // a member of a plain etcd that serves as the witness, in systems that have one
+	Server  Role = "server"  // a real server: answers at its own address as the guarded service does
 	Client  Role = "client"  // asks for the VIP; runs no daemon
 )
 

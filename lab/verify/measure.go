@@ -67,7 +67,7 @@ func Measure(h History) Figures {
 		Nobody:       silence(h, ARP, ready, h.End),
 		Unserved:     silence(h, UDP, ready, h.End),
 		Start:        "nobody",
-		Final:        holders(h, h.End-lookBack, h.End),
+		Final:        holders(h, lastLook(h)-lookBack, h.End),
 	}
 	if isReady {
 		f.Start = holders(h, ready-lookBack, ready)
@@ -149,6 +149,17 @@ func silence(h History, src Source, from, to time.Duration) time.Duration {
 		}
 	}
 	return quiet.count()
+}
+
+// lastLook returns when the lab asked by ARP for the last time: at the end, unless it was
+// held up there.
+func lastLook(h History) time.Duration {
+	for _, gap := range h.Blind {
+		if gap.Source == ARP && gap.To == h.End {
+			return gap.From
+		}
+	}
+	return h.End
 }
 
 func holders(h History, from, to time.Duration) string {

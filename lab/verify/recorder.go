@@ -164,6 +164,10 @@ func (r *Recorder) History(end time.Duration) History {
 		if s.silent {
 			h.Gaps = append(h.Gaps, Gap{name, s.silence, end})
 		}
+		// Of the others an answer may take longer than that.
+		if name == ARP && end-s.last > BlindAfter {
+			h.Blind = append(h.Blind, Gap{name, s.last, end})
+		}
 	}
 	slices.SortFunc(h.Spans, compareSpans)
 	slices.SortFunc(h.Gaps, compareGaps)

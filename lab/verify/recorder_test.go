@@ -105,6 +105,21 @@ func TestBlindTimeIsKnown(t *testing.T) {
 	}
 }
 
+// A lab that was held up at the end says who held before, and that it was.
+func TestHeldUpAtTheEnd(t *testing.T) {
+	r := NewRecorder([]string{"n1", "n2"})
+	for sent := time.Duration(0); sent < 400*ms; sent += 2 * ms {
+		r.Probe(Probe{Source: ARP, Sent: sent, Answers: []Answer{{"n1", sent}}})
+	}
+	h := r.History(600 * ms)
+	if got := Measure(h); got.Final != "n1" || got.Blind != 202*ms {
+		t.Errorf("at the end %s holds, blind for %v", got.Final, got.Blind)
+	}
+	if got := Measure(r.History(420 * ms)); got.Final != "n1" || got.Blind != 0 {
+		t.Errorf("in time %s holds, blind for %v", got.Final, got.Blind)
+	}
+}
+
 // Against a known truth: a proper handover is never taken for two holders, however
 // late answers come, and an overlap long enough to be asked about twice is always seen.
 func TestRecorderAgainstTruth(t *testing.T) {
