@@ -83,8 +83,8 @@ accept: build ## measure in a quarter of an hour what CI tests once: REPEAT (20)
 	bin/solovip lab run --brief --window 60s witness-stopped witness-and-peer-stopped
 
 .PHONY: compare
-compare: build ## play the same faults on solovip in each mode and on keepalived, and print them side by side
-	bin/solovip lab run --brief --compare --all --system lease --system quorum --system veto --system vrrp --system keepalived
+compare: build ## play the same faults on solovip in each mode and on keepalived, and print them side by side; a page with timelines goes to bin/compare.html
+	bin/solovip lab run --brief --compare --html bin/compare.html --all --system lease --system quorum --system veto --system vrrp --system keepalived
 
 .PHONY: bench
 bench: ## run the benchmarks

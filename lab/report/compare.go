@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -10,66 +11,98 @@ import (
 	"github.com/solovip/solovip/lab/scenario"
 )
 
+// comparison is systems side by side. What is by system is in the order of systems.
+type comparison struct {
+	systems []scenario.System
+	rows    []comparisonRow
+	two     []time.Duration // in sum, of the worst repetition of each scenario
+	splits  []int           // in how many scenarios two held
+}
+
+// comparisonRow is one scenario; a group without runs was not played.
+type comparisonRow struct {
+	scenario, text string
+	groups         []group
+}
+
+func compare(runs []*Run) comparison {
+	var c comparison
+	all := groups(runs)
+	for _, g := range all {
+		if !slices.Contains(c.systems, g.system) {
+			c.systems = append(c.systems, g.system)
+		}
+	}
+	c.two, c.splits = make([]time.Duration, len(c.systems)), make([]int, len(c.systems))
+	for _, g := range all {
+		row := slices.IndexFunc(c.rows, func(r comparisonRow) bool { return r.scenario == g.scenario })
+		if row < 0 {
+			row = len(c.rows)
+			c.rows = append(c.rows, comparisonRow{g.scenario, g.runs[0].Text, make([]group, len(c.systems))})
+		}
+		system := slices.Index(c.systems, g.system)
+		c.rows[row].groups[system] = g
+		if two, _ := g.worst(); two > 0 {
+			c.two[system] += two
+			c.splits[system]++
+		}
+	}
+	return c
+}
+
+// worst returns the longest time with two holders, and the longest with nobody.
+func (g group) worst() (two, nobody time.Duration) {
+	for _, r := range g.runs {
+		if r.Error == "" {
+			two, nobody = max(two, r.Verdict.Figures.TwoHolders), max(nobody, r.Verdict.Figures.Nobody)
+		}
+	}
+	return two, nobody
+}
+
 // Compare writes the systems side by side: for each scenario, how long two held and how
 // long nobody answered, the worst of its repetitions; and below, what that comes to.
 func (p Printer) Compare(runs []*Run) {
-	var systems []scenario.System
-	for _, r := range runs {
-		if !slices.Contains(systems, r.System) {
-			systems = append(systems, r.System)
-		}
-	}
+	c := compare(runs)
 	p.line("")
 	w := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells []string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t") }
-	head := []string{"two holders / nobody, ms"}
-	for _, s := range systems {
-		head = append(head, s.String())
+	head, sums, splits := []string{"two holders / nobody, ms"}, []string{sumOfTwo}, []string{countOfTwo}
+	for i, s := range c.systems {
+		head, sums, splits = append(head, s.String()), append(sums, millis(c.two[i])), append(splits, strconv.Itoa(c.splits[i]))
 	}
 	row(head)
-	two, split := make([]time.Duration, len(systems)), make([]int, len(systems))
-	all := groups(runs)
-	for i, first := range all {
-		if slices.IndexFunc(all, func(g group) bool { return g.scenario == first.scenario }) != i {
-			continue // its row is there
-		}
-		cells := []string{first.scenario}
-		for n, system := range systems {
-			worst, cell := side(all, first.scenario, system)
-			if cells = append(cells, cell); worst > 0 {
-				two[n], split[n] = two[n]+worst, split[n]+1
-			}
+	for _, r := range c.rows {
+		cells := []string{r.scenario}
+		for _, g := range r.groups {
+			cells = append(cells, g.side())
 		}
 		row(cells)
-	}
-	sums, splits := []string{"two holders, in sum"}, []string{"scenarios with two holders"}
-	for n := range systems {
-		sums, splits = append(sums, millis(two[n])), append(splits, fmt.Sprint(split[n]))
 	}
 	row(sums)
 	row(splits)
 	_ = w.Flush() // a reader that is gone is not our trouble
 }
 
-// side returns what the repetitions of a scenario on a system come to, as a cell, and how
-// long two held in the worst of them.
-func side(all []group, name string, system scenario.System) (two time.Duration, cell string) {
-	i := slices.IndexFunc(all, func(g group) bool { return g.scenario == name && g.system == system })
-	if i < 0 {
-		return 0, "-"
+// What the last rows of a comparison are called.
+const (
+	sumOfTwo   = "two holders, in sum"
+	countOfTwo = "scenarios with two holders"
+)
+
+// side returns what the repetitions of a scenario come to, as a cell.
+func (g group) side() string {
+	two, nobody := g.worst()
+	cell := fmt.Sprintf("%d / %d", two.Milliseconds(), nobody.Milliseconds())
+	switch {
+	case len(g.runs) == 0:
+		return "-"
+	case slices.ContainsFunc(g.runs, func(r *Run) bool { return r.Error != "" }):
+		return "not run"
+	case slices.ContainsFunc(g.runs, func(r *Run) bool { return !r.Pass() }):
+		return cell + " FAIL"
 	}
-	var nobody time.Duration
-	failed := ""
-	for _, r := range all[i].runs {
-		if r.Error != "" {
-			return 0, "not run"
-		}
-		two, nobody = max(two, r.Verdict.Figures.TwoHolders), max(nobody, r.Verdict.Figures.Nobody)
-		if !r.Pass() {
-			failed = " FAIL"
-		}
-	}
-	return two, fmt.Sprintf("%d / %d%s", two.Milliseconds(), nobody.Milliseconds(), failed)
+	return cell
 }
 
 // Kept tells how to look at what runs have left, and how to remove it.

@@ -6,10 +6,10 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/solovip/solovip/lab/scenario"
 	"github.com/solovip/solovip/lab/verify"
 )
 
@@ -37,6 +37,7 @@ type htmlPage struct {
 	Good    bool
 	Systems []string
 	Rows    []htmlRow
+	Sums    []htmlSum // with several systems
 	Ratios  []string
 	Runs    []htmlRun
 }
@@ -45,6 +46,12 @@ type htmlPage struct {
 type htmlRow struct {
 	Scenario, Text string
 	Cells          []htmlCell // one for each system
+}
+
+// htmlSum is a last row of the table: what it comes to by system.
+type htmlSum struct {
+	Name  string
+	Cells []string
 }
 
 // htmlCell is what one system has shown in one scenario; without a word it was not run.
@@ -121,27 +128,30 @@ func Page(w io.Writer, runs []*Run, ratios []Ratio) error {
 
 // compare fills the table of systems.
 func (p *htmlPage) compare(runs []*Run) {
-	all := groups(runs)
-	var systems []scenario.System
-	for _, g := range all {
-		if !slices.Contains(systems, g.system) {
-			systems = append(systems, g.system)
-			p.Systems = append(p.Systems, g.system.String())
-		}
+	c := compare(runs)
+	sums, splits := htmlSum{Name: sumOfTwo}, htmlSum{Name: countOfTwo}
+	for i, system := range c.systems {
+		p.Systems = append(p.Systems, system.String())
+		sums.Cells, splits.Cells = append(sums.Cells, millis(c.two[i])), append(splits.Cells, strconv.Itoa(c.splits[i]))
 	}
-	for _, g := range all {
-		i := slices.IndexFunc(p.Rows, func(row htmlRow) bool { return row.Scenario == g.scenario })
-		if i < 0 {
-			i = len(p.Rows)
-			p.Rows = append(p.Rows, htmlRow{Scenario: g.scenario, Text: g.runs[0].Text, Cells: make([]htmlCell, len(systems))})
+	if len(c.systems) > 1 {
+		p.Sums = []htmlSum{sums, splits}
+	}
+	for _, r := range c.rows {
+		row := htmlRow{Scenario: r.scenario, Text: r.text}
+		for _, g := range r.groups {
+			row.Cells = append(row.Cells, g.cell(runs))
 		}
-		p.Rows[i].Cells[slices.Index(systems, g.system)] = g.cell(runs)
+		p.Rows = append(p.Rows, row)
 	}
 }
 
 // cell sums the repetitions up; its link leads to the worst of them.
 func (g group) cell(runs []*Run) htmlCell {
 	c := htmlCell{Runs: len(g.runs)}
+	if c.Runs == 0 {
+		return c
+	}
 	worst := g.runs[0]
 	var two, nobody []time.Duration
 	for _, r := range g.runs {

@@ -185,7 +185,7 @@ func says(t *testing.T, b *browser.Browser) {
 	}
 	b.Eval(&got, `return {
 		title: document.title,
-		table: [...document.querySelectorAll("table.compare tbody tr")].map(tr => [...tr.cells].map(c => c.innerText.replace(/\s+/g, " ").trim()).join(" | ")),
+		table: [...document.querySelectorAll("table.compare tbody tr, table.compare tfoot tr")].map(tr => [...tr.cells].map(c => c.innerText.replace(/\s+/g, " ").trim()).join(" | ")),
 		lanes: document.querySelectorAll("svg.lane").length,
 		unnamed: [...document.querySelectorAll("svg.lane, button, .chart, .wide")].filter(e => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent)).length,
 		loaded: performance.getEntriesByType("resource").length,
@@ -199,6 +199,8 @@ func says(t *testing.T, b *browser.Browser) {
 		"freeze " + goodRun().Text + " | PASS two holders 0 ms nobody 498 ms take-over 3100 ms | SPLIT two holders 3001 ms nobody 0 ms | not played",
 		"vrrp-blocked " + splitRun().Text + " | FAIL two holders 3001 ms nobody 0 ms | not played | not played",
 		"power-off | not played | not played | not run",
+		"two holders, in sum | 3001 ms | 3001 ms | 0 ms",
+		"scenarios with two holders | 1 | 1 | 0",
 	}
 	if diff := cmp.Diff(want, got.Table); diff != "" {
 		t.Error(diff)

@@ -119,6 +119,24 @@ func TestTableStandsSideBySide(t *testing.T) {
 	}
 }
 
+func TestComparison(t *testing.T) {
+	again := goodRun()
+	again.Number, again.Verdict.Figures.Nobody = 2, 700*ms
+	var b strings.Builder
+	Printer{Out: &b}.Compare(append(samples(), again))
+	want := `
+    two holders / nobody, ms  solovip lease  keepalived  solovip veto
+                      freeze        0 / 700    3001 / 0             -
+                vrrp-blocked  3001 / 0 FAIL           -             -
+                   power-off              -           -       not run
+         two holders, in sum        3001 ms     3001 ms          0 ms
+  scenarios with two holders              1           1             0
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTableOfRepetitions(t *testing.T) {
 	took := func(n int, d time.Duration) *Run {
 		f := verify.Figures{Nobody: d, Unserved: 2 * d, Takeovers: []verify.Takeover{{ARP: d}}}
