@@ -30,7 +30,7 @@ func balancingMachine() vm.Machine {
 	return vm.Machine{
 		Modules:  []string{"ip_vs", "veth", "bridge"},
 		Spare:    []string{"ip_vs_rr", "ip_vs_wrr", "ip_vs_wlc", "nf_conntrack", "iptable_nat", "nft_masq"},
-		Programs: []string{"ip", "ipvsadm", "/usr/sbin/keepalived", "/usr/sbin/nginx"},
+		Programs: []string{"ip", "ipvsadm", "/usr/sbin/keepalived", "/usr/sbin/nginx", "/bin/bash"},
 		Env:      []string{binaryEnv + "=/solovip"},
 	}
 }
@@ -137,7 +137,7 @@ func (m *machine) table() []string {
 }
 
 // look is how often these stories look at something.
-const look = 250 * time.Millisecond
+const look = 300 * time.Millisecond
 
 // become waits until the table is as expected.
 func (m *machine) become(what string, table []string) {
@@ -190,7 +190,7 @@ const tellConf = `global_defs {
     lvs_timeouts tcp 600
 }
 virtual_server 10.2.0.100 80 {
-    delay_loop 1
+    delay_loop 0.4
     lb_algo wrr
     lb_kind NAT
     protocol TCP
@@ -200,7 +200,7 @@ virtual_server 10.2.0.100 80 {
     quorum_down "@DIR@/tell web quorum down"
     sorry_server 10.2.0.99 80
     retry 1
-    delay_before_retry 1
+    delay_before_retry 0.2
     connect_timeout 1
     real_server 10.2.0.11 80 {
         weight WEIGHT
@@ -228,7 +228,7 @@ virtual_server 10.2.0.100 80 {
     }
 }
 virtual_server 10.2.0.100 81 {
-    delay_loop 1
+    delay_loop 0.4
     lb_algo rr
     lb_kind DR
     protocol TCP
@@ -320,7 +320,7 @@ func TestVMTablesAsKeepalived(t *testing.T) {
 // if the step changes it.
 func agree(t *testing.T, what string, ours, theirs *machine, before []string, changes bool) []string {
 	t.Helper()
-	const still = 2500 * time.Millisecond // longer than anything takes in these configurations
+	const still = 1200 * time.Millisecond // longer than anything takes in these configurations
 	tick, late := time.NewTicker(look), time.After(30*time.Second)
 	defer tick.Stop()
 	var was []string

@@ -52,7 +52,8 @@ type daemon struct {
 	balancer *lvs.Balancer
 	plan     plan
 	known    map[lvs.CheckID]lvs.Result // last results, for a successor
-	unsaved  bool                       // known has changed since it was written
+	unsaved  bool                       // known has changed since it was last written
+	saving   bool                       // it is being written
 	waiting  map[uint64]chan response   // operators who wait for their answers
 	lastID   uint64
 	follows  follows
@@ -64,6 +65,7 @@ type daemon struct {
 
 	events     chan lvs.Event
 	loaded     chan loaded
+	saved      chan struct{} // known may be written again
 	operations chan operation
 	questions  chan question
 	work       *errgroup.Group
@@ -85,8 +87,8 @@ type loaded struct {
 // eventQueue bounds the events that wait for the loop; who brings more waits.
 const eventQueue = 256
 
-// stopLimit bounds an orderly stop: the table is taken off and scripts are told.
-const stopLimit = 30 * time.Second
+// stopLimit bounds each part of an orderly stop: the table is taken off, and scripts are told.
+const stopLimit = 10 * time.Second
 
 // Run runs checks and balances until ctx ends, and then undoes what was done as far as the
 // configuration wants that. It returns nil after an orderly stop, or when it is to leave;
@@ -98,6 +100,7 @@ func Run(ctx context.Context, opt Options) error {
 		waiting:    map[uint64]chan response{},
 		events:     make(chan lvs.Event, eventQueue),
 		loaded:     make(chan loaded, 1),
+		saved:      make(chan struct{}, 1),
 		operations: make(chan operation),
 		questions:  make(chan question),
 	}

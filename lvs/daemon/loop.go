@@ -45,9 +45,11 @@ func (d *daemon) loop(ctx context.Context) error {
 			d.answer(q)
 		case op := <-d.operations:
 			d.operation(op)
+		case <-d.saved:
+			d.saving = false
+			d.save()
 		case <-beat.C:
 			d.beat()
-			d.save()
 		case <-d.opt.Reload:
 			go d.load() // more than one at a time wait for each other in the channel
 		case l := <-d.loaded:
@@ -137,6 +139,7 @@ func (d *daemon) results(results []lvs.Result) {
 		d.known[r.Check] = r
 		d.unsaved = d.unsaved || !ok || before.Up != r.Up || before.Adjust != r.Adjust
 	}
+	d.save()
 	d.step(lvs.Checked{Results: results})
 }
 
@@ -166,8 +169,12 @@ func (d *daemon) stop(beat <-chan time.Time) error {
 		d.kernel.drain(stopLimit)
 		d.lanes.Drain(stopLimit)
 	}()
-	for {
+	for done != nil || d.saving || len(d.events) > 0 {
 		select {
+		case <-done:
+			done = nil
+		case <-d.saved:
+			d.saving = false
 		case <-beat:
 			d.beat()
 		case ev := <-d.events:
@@ -178,14 +185,10 @@ func (d *daemon) stop(beat <-chan time.Time) error {
 			op.reply <- response{err: errStopping}
 		case q := <-d.questions:
 			d.answer(q)
-		case <-done:
-			if len(d.events) > 0 {
-				continue
-			}
-			d.log.Info("checks and balancing have stopped")
-			return forgetResults(d.opt.RunDir)
 		}
 	}
+	d.log.Info("checks and balancing have stopped")
+	return forgetResults(d.opt.RunDir)
 }
 
 var (

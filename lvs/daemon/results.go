@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/lvs"
@@ -25,17 +25,23 @@ type savedResults struct {
 	Results []lvs.Result `json:"results"`
 }
 
-// save writes the results down beside the loop, when they have changed.
+// save writes the results down beside the loop, when they have changed: at once, and then
+// not again for a time that keeps it from taking much of a processor, however many servers
+// come and go.
 func (d *daemon) save() {
-	if !d.unsaved {
+	if !d.unsaved || d.saving {
 		return
 	}
-	d.unsaved = false
+	d.unsaved, d.saving = false, true
 	results := slices.Collect(maps.Values(d.known))
-	d.lanes.Run("results", func(context.Context) {
+	d.work.Go(func() error {
+		begun := time.Now()
 		if err := writeResults(d.opt.RunDir, results); err != nil {
 			d.log.Warn("should this process die, its successor has to check all servers before it knows which are down", "err", err)
 		}
+		pause(d.workCtx, 4*time.Since(begun))
+		d.saved <- struct{}{} // its place is free: one is written at a time
+		return nil
 	})
 }
 
