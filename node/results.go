@@ -70,8 +70,8 @@ func (n *Node) settleStoring(now time.Time, c *claim) {
 // nor takes: that cannot be said to both of two. Of two that take, the arbiter has the lower one give way.
 func (n *Node) alone(now time.Time, c *claim) bool {
 	for _, name := range n.cfg.Peers {
-		if n.peerEvidence(now, c, n.peers[name]).Alive != arbiter.Yes {
-			continue // it is not there, or there is no path: on_isolation has decided about that
+		if p := n.peers[name]; p.report.Leaving || n.peerEvidence(now, c, p).Alive != arbiter.Yes {
+			continue // it takes nothing more; or it is not there, or there is no path: on_isolation has decided about that
 		}
 		if a := c.answers[name]; a.takes || a.asked.Before(c.since) {
 			n.askHolders(now, c)
