@@ -26,7 +26,7 @@ const (
 )
 
 // runsEach is how many runs a processor carries: they wait for timers most of the time.
-const runsEach = 3
+const runsEach = 2
 
 // Command returns the lab command with its sub-commands. Some are hidden: with them the
 // lab calls its own binary, so they belong to every binary that has the others.

@@ -75,11 +75,15 @@ func (o *observer) running(host string, runs bool) {
 
 // mark records and reports something that the lab did or noticed just now.
 func (o *observer) mark(kind verify.Kind, node, text string) {
-	o.markAt(o.now(), kind, node, text)
+	o.note(verify.Mark{At: o.now(), Kind: kind, Node: node, Text: text})
 }
 
-func (o *observer) markAt(at time.Duration, kind verify.Kind, node, text string) {
-	m := verify.Mark{At: at, Kind: kind, Node: node, Text: text}
+// late records and reports that a deadline went by.
+func (o *observer) late(node, text string) {
+	o.note(verify.Mark{At: o.now(), Kind: verify.Missed, Node: node, Text: text, Late: true})
+}
+
+func (o *observer) note(m verify.Mark) {
 	o.record(func(r *verify.Recorder) { r.Mark(m) })
 	o.progress(m)
 }

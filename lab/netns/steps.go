@@ -52,7 +52,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 			return true, nil
 		}
 		if ctx.Err() == nil {
-			p.seen.mark(verify.Missed, step.Host, step.Missed())
+			p.seen.late(step.Host, step.Missed())
 		}
 		return false, nil
 	case scenario.Hold:

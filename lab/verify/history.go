@@ -57,6 +57,7 @@ type Mark struct {
 	Kind Kind          `json:"kind"`
 	Node string        `json:"node,omitempty"`
 	Text string        `json:"text"`
+	Late bool          `json:"late,omitempty"` // Missed: a deadline went by, and that is all
 }
 
 // History is what was recorded of one run. It can be judged again at any time.

@@ -136,6 +136,11 @@ func judgeOne(h History, e Expect) Verdict {
 	judgeSilence(f, e, fail)
 	judgeTakeover(f, e, fail)
 	times := len(v.Failures) - certain
+	for _, m := range h.Marks {
+		if m.Late {
+			times++
+		}
+	}
 	if e.Stays && f.Changes > 0 {
 		fail("the holder changed %d times, it should have stayed", f.Changes)
 	}

@@ -176,6 +176,14 @@ func TestWhatAHeldUpLabProves(t *testing.T) {
 	if v := Judge(crowded, Expect{Takeover: 2800 * ms}); !v.Inconclusive {
 		t.Errorf("too slow on a crowded machine: %q", v.Failures)
 	}
+	crowded.Marks = append(crowded.Marks, Mark{At: 5000 * ms, Kind: Missed, Text: "waited in vain", Late: true})
+	if v := Judge(crowded, Expect{}); !v.Inconclusive || v.Pass() {
+		t.Errorf("a wait in vain on a crowded machine: %q", v.Failures)
+	}
+	crowded.Marks = append(crowded.Marks, Mark{At: 5000 * ms, Kind: Missed, Text: "a daemon ended by itself"})
+	if v := Judge(crowded, Expect{}); v.Inconclusive {
+		t.Errorf("a daemon that ended is no question of time: %q", v.Failures)
+	}
 	for _, tt := range tests {
 		h := powerOff()
 		h.Blind = []Gap{tt.blind}
