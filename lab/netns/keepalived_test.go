@@ -65,3 +65,15 @@ func TestKeepalivedSplitsWhenItsDaemonCannotAct(t *testing.T) {
 		})
 	}
 }
+
+// What the lab does beside two nodes and one VIP, it does to keepalived as well: it has to
+// show what is known of that.
+func TestKeepalivedInOtherPlaces(t *testing.T) {
+	needKeepalived(t)
+	for _, name := range []string{"default-firewall", "dual-master-blocked", "sync-group", "three-nodes", "vmac-many"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			play(t, shipped(t, name), scenario.Keepalived, "")
+		})
+	}
+}
