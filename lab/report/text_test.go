@@ -154,3 +154,24 @@ func TestTableOfRepetitions(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Where packets are lost, a service misses answers all the time: the timeline tells the
+// interruptions that matter, and not those of a question or two.
+func TestTimelineOfALossyNetwork(t *testing.T) {
+	var spans []verify.Span
+	for at := time.Duration(0); at < 10*time.Second; at += 50 * ms {
+		if at < 4*time.Second || at >= 6*time.Second {
+			spans = append(spans, verify.Span{Source: verify.UDP, Node: "n1", From: at, To: at + 30*ms})
+		}
+	}
+	want := []verify.Span{
+		{Source: verify.UDP, Node: "n1", From: 0, To: 3980 * ms},
+		{Source: verify.UDP, Node: "n1", From: 6 * time.Second, To: 9980 * ms},
+	}
+	if diff := cmp.Diff(want, join(spans)); diff != "" {
+		t.Error(diff)
+	}
+	if few := join(spans[:5]); len(few) != 5 {
+		t.Errorf("%d of 5 spans are told", len(few))
+	}
+}

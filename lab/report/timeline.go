@@ -143,21 +143,44 @@ func origin(h verify.History) time.Duration {
 	return 0
 }
 
+// crowded is how many spans of a lane a timeline tells. Where there are more, because packets are
+// lost for instance, longer interruptions are left out too, until it tells no more than that.
+const crowded = 20
+
 // join unites spans of one source and node that only a brief interruption parts.
 func join(spans []verify.Span) []verify.Span {
 	type key struct {
 		source verify.Source
 		node   string
 	}
-	last := make(map[key]int) // where the latest span of a lane is in joined
-	var joined []verify.Span
+	var order []key
+	lanes := make(map[key][]verify.Span)
 	for _, s := range spans {
 		k := key{s.Source, s.Node}
-		if i, ok := last[k]; ok && s.From-joined[i].To <= brief {
-			joined[i].To = max(joined[i].To, s.To)
+		if lanes[k] == nil {
+			order = append(order, k)
+		}
+		lanes[k] = append(lanes[k], s)
+	}
+	var joined []verify.Span
+	for _, k := range order {
+		lane := bridge(lanes[k], brief)
+		for most := 2 * brief; len(lane) > crowded && most < time.Second; most *= 2 {
+			lane = bridge(lane, most)
+		}
+		joined = append(joined, lane...)
+	}
+	return joined
+}
+
+// bridge unites spans of one lane with no more than so long an interruption between them.
+func bridge(spans []verify.Span, most time.Duration) []verify.Span {
+	var joined []verify.Span
+	for _, s := range spans {
+		if n := len(joined); n > 0 && s.From-joined[n-1].To <= most {
+			joined[n-1].To = max(joined[n-1].To, s.To)
 			continue
 		}
-		last[k] = len(joined)
 		joined = append(joined, s)
 	}
 	return joined
