@@ -66,7 +66,7 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		{[]string{"power-of"}, `did you mean "power-off"?`},
 		{[]string{"witness"}, "there are: "},
 		{[]string{"./no.scenario"}, "no.scenario: no such file"},
-		{[]string{"testdata/mistyped.scenario"}, `testdata/mistyped.scenario:6:5: "pwoer-off" is not a step`},
+		{[]string{"testdata/mistyped.scenario"}, `testdata/mistyped.scenario:6:5: "powr-off" is not a step`},
 		{[]string{"--system", "heartbeat", "power-off"}, "lease, quorum, veto, vrrp, keepalived"},
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
 		{[]string{"--html", "/nowhere/page.html", "power-off"}, "write the page /nowhere/page.html"},

@@ -12,7 +12,7 @@ import (
 )
 
 // sameScenario compares scenarios whole.
-var sameScenario = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()} //nolint:gochecknoglobals // a table
+var sameScenario = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()}
 
 // whole uses everything that a file may have.
 const whole = `# A comment.
@@ -89,7 +89,7 @@ func TestMistakes(t *testing.T) {
 	const begin = "scenario x\ntext y\nsteps\n    begin n1\n"
 	const end = "expect lease\n    holder n1\n"
 	tests := []struct{ name, text, want string }{
-		{"a mistyped step", begin + "    pwoer-off n1\n" + end, `f:5:5: "pwoer-off" is not a step; did you mean "power-off"?`},
+		{"a mistyped step", begin + "    powr-off n1\n" + end, `f:5:5: "powr-off" is not a step; did you mean "power-off"?`},
 		{"a step of another world", begin + "    dance n1\n" + end, `f:5:5: "dance" is not a step; write one of: allow, assign, await,`},
 		{"a host that is not there", begin + "    power-off n3\n" + end, `f:5:15: "n3" is not a host; did you mean "n1"?`},
 		{"a witness has no worker", begin + "    kill-worker w1\n" + end, `f:5:17: "w1" is not a node;`},
@@ -119,7 +119,7 @@ func TestMistakes(t *testing.T) {
 		{"a host behind the usual ones", "scenario x\ntopology\n    service nginx\n    client a 10.77.0.2\n", `f:4:5: "client" stands too late; write the hosts first, and all of them`},
 		{"no text", "scenario x\nsteps\n    begin n1\n" + end, `a scenario needs a name and a text`},
 		{"an address twice", "scenario x\ntext y\ntopology\n    node n1 10.77.0.1 priority 9\n    node n2 10.77.0.1 priority 8\n    client c 10.77.0.9\nsteps\n    begin n1\n" + end, `n1 and n2 both have 10.77.0.1`},
-		{"a block", "scenario x\nconfigure\n    instanse nopreempt\n", `f:3:5: "instanse" is not a block; did you mean "instance"?`},
+		{"a block", "scenario x\nconfigure\n    instanze nopreempt\n", `f:3:5: "instanze" is not a block; did you mean "instance"?`},
 		{"a setting without a value", "scenario x\nconfigure\n    instance # nothing\n", `f:3:13: "instance" ends where a line of configuration should stand`},
 		{"a node to configure", "scenario x\nconfigure on w1\n    global x\n", `f:2:14: "w1" is not a node;`},
 		{"a line of a file without a bar", "scenario x\nfile lease on n1\n    cluster x\n", `f:3:5: the lines of a file begin with a bar; begin each line with a bar: | cluster`},
@@ -139,7 +139,7 @@ func TestMistakes(t *testing.T) {
 			continue
 		}
 		var told []string
-		for _, f := range err.(Mistakes) { //nolint:errorlint,forcetypeassert // as its documentation says
+		for _, f := range err.(ParseErrors) { //nolint:errorlint,forcetypeassert // as its documentation says
 			told = append(told, fmt.Sprintf("%s:%d:%d: %s; %s", f.File, f.Line, f.Col, f.Text, f.Remedy))
 		}
 		if all := strings.Join(told, "\n"); !strings.Contains(all, tt.want) {
@@ -150,10 +150,10 @@ func TestMistakes(t *testing.T) {
 
 // What is shown of a mistake has its line, and points at the word.
 func TestMistakeShowsItsLine(t *testing.T) {
-	_, err := Parse("x.scenario", "scenario x\nsteps\n    begin n1\n    pwoer-off n1\nexpect lease\n")
-	want := `x.scenario:4:5: "pwoer-off" is not a step
-      pwoer-off n1
-      ^^^^^^^^^
+	_, err := Parse("x.scenario", "scenario x\nsteps\n    begin n1\n    powr-off n1\nexpect lease\n")
+	want := `x.scenario:4:5: "powr-off" is not a step
+      powr-off n1
+      ^^^^^^^^
   remedy: did you mean "power-off"?`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)

@@ -41,14 +41,14 @@ func (m Mistake) String() string {
 	return text
 }
 
-// Mistakes are what is wrong with a file, in the order of its lines.
-type Mistakes []Mistake
+// ParseErrors are the mistakes with a file, in the order of its lines.
+type ParseErrors []Mistake
 
 // maxMistakes is how many are told: what comes after them often follows from them.
 const maxMistakes = 20
 
 // Error returns all of them.
-func (m Mistakes) Error() string {
+func (m ParseErrors) Error() string {
 	var all []string
 	for _, one := range m {
 		all = append(all, one.String())
@@ -60,11 +60,11 @@ func (m Mistakes) Error() string {
 const maxText = 1 << 18
 
 // Parse reads a scenario from the text of a file, whose name is for messages. An error is
-// of type Mistakes. docs/scenarios.md describes the format.
+// of type ParseErrors. docs/scenarios.md describes the format.
 func Parse(file, text string) (Scenario, error) {
 	r := reader{file: file, rank: -1, said: map[string]bool{}}
 	if len(text) > maxText {
-		return Scenario{}, Mistakes{{File: file, Line: 1, Col: 1, Text: fmt.Sprintf("the file has more than %d bytes", maxText)}}
+		return Scenario{}, ParseErrors{{File: file, Line: 1, Col: 1, Text: fmt.Sprintf("the file has more than %d bytes", maxText)}}
 	}
 	for i, raw := range strings.Split(text, "\n") {
 		r.line(newLine(i+1, strings.TrimSuffix(raw, "\r")))
@@ -106,11 +106,11 @@ func newLine(number int, raw string) line {
 	second := -1
 	for i, col := 0, 1; i < len(raw); {
 		c, size := utf8.DecodeRuneInString(raw[i:])
-		switch {
-		case c == ' ' || c == '\t':
+		switch c {
+		case ' ', '\t':
 			i, col = i+size, col+1
 			continue
-		case c == '#':
+		case '#':
 			raw = raw[:i]
 			continue
 		}
@@ -150,7 +150,7 @@ func (l line) end() word {
 type reader struct {
 	file     string
 	scenario Scenario
-	mistakes Mistakes
+	mistakes ParseErrors
 
 	rank    int // of the section that was begun last
 	section string
