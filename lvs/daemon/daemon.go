@@ -54,6 +54,8 @@ type daemon struct {
 	known    map[lvs.CheckID]lvs.Result // last results, for a successor
 	unsaved  bool                       // known has changed since it was last written
 	saving   bool                       // it is being written
+	loading  bool                       // the configuration is being read
+	again    bool                       // and has to be once more
 	waiting  map[uint64]chan response   // operators who wait for their answers
 	lastID   uint64
 	follows  follows
@@ -64,7 +66,7 @@ type daemon struct {
 	lanes  *lanes.Lanes
 
 	events     chan lvs.Event
-	loaded     chan loaded
+	loaded     chan loaded   // has a place: one is read at a time
 	saved      chan struct{} // known may be written again
 	operations chan operation
 	questions  chan question
@@ -139,8 +141,9 @@ func (d *daemon) firstPlan(ctx context.Context) (ready bool, err error) {
 	for told := false; ; {
 		select {
 		case <-rested:
-			go d.load()
+			d.load()
 		case l := <-d.loaded:
+			d.loadAgain()
 			switch {
 			case l.err == nil && len(l.plan.LVS.Servers) == 0:
 				return false, ErrRest
@@ -152,7 +155,7 @@ func (d *daemon) firstPlan(ctx context.Context) (ready bool, err error) {
 				d.log.Error("checks and balancing wait for a configuration without errors", "err", l.err)
 			}
 		case <-d.opt.Reload:
-			go d.load()
+			d.load()
 		case <-beat.C:
 			d.opt.Beat()
 		case <-d.opt.Leave:
@@ -163,8 +166,26 @@ func (d *daemon) firstPlan(ctx context.Context) (ready bool, err error) {
 	}
 }
 
-// load reads the configuration, beside the loop: one with thousands of servers takes a while.
+// load has the configuration read beside the loop: one with thousands of servers takes a while.
+// While it is being read, it is read once more after that: what was read last is the newest.
 func (d *daemon) load() {
+	if d.loading {
+		d.again = true
+		return
+	}
+	d.loading = true
+	go func() { d.loaded <- d.read() }()
+}
+
+// loadAgain takes in that the configuration was read.
+func (d *daemon) loadAgain() {
+	again := d.again
+	if d.loading, d.again = false, false; again {
+		d.load()
+	}
+}
+
+func (d *daemon) read() loaded {
 	cfg, report := config.Load(d.opt.File, config.Options{ConfigID: d.opt.ConfigID})
 	l := loaded{}
 	if report.HasErrors() {
@@ -173,7 +194,7 @@ func (d *daemon) load() {
 		l.plan = plan{settings.New(cfg), cfg.Global.ScriptUser}
 		_, l.err = lvs.New(l.plan.LVS) // what it refuses must not become the plan
 	}
-	d.loaded <- l
+	return l
 }
 
 // open makes what the loop needs; nothing runs yet.

@@ -51,8 +51,9 @@ func (d *daemon) loop(ctx context.Context) error {
 		case <-beat.C:
 			d.beat()
 		case <-d.opt.Reload:
-			go d.load() // more than one at a time wait for each other in the channel
+			d.load()
 		case l := <-d.loaded:
+			d.loadAgain()
 			if rests := d.reload(l); rests {
 				d.log.Info("the configuration has no virtual servers any more")
 				return errors.Join(d.stop(beat.C), ErrRest)
