@@ -22,8 +22,8 @@ import (
 // The machines in which virtual servers are balanced: here there may be no IPVS. Each has an
 // end after some minutes of its own time, so the stories are told in two.
 var (
-	balancers = vm.Shared{Name: "balancers", Machine: balancingMachine()} //nolint:gochecknoglobals // booted once
-	directors = vm.Shared{Name: "directors", Machine: balancingMachine()} //nolint:gochecknoglobals // booted once
+	balancers = vm.Shared{Name: "balancers", Machine: balancingMachine()}
+	directors = vm.Shared{Name: "directors", Machine: balancingMachine()}
 )
 
 func balancingMachine() vm.Machine {
@@ -270,8 +270,8 @@ func TestVMTablesAsKeepalived(t *testing.T) {
 		const first, second, third = "10.2.0.11:80", "10.2.0.12:80", "10.2.0.13:80"
 		s.up(first, second, third)
 		theirs, ours := b.machine("k", 2), b.machine("d", 1)
-		conf := func(m *machine, weight string, more string) string {
-			return m.write("a.conf", strings.ReplaceAll(tellConf, "WEIGHT", weight)+more, 0o644)
+		conf := func(m *machine, weight, more string) {
+			m.write("a.conf", strings.ReplaceAll(tellConf, "WEIGHT", weight)+more, 0o644)
 		}
 		reload := func(weight, more string) {
 			for _, m := range []*machine{theirs, ours} {
@@ -281,9 +281,10 @@ func TestVMTablesAsKeepalived(t *testing.T) {
 		}
 		for _, m := range []*machine{theirs, ours} {
 			m.write("tell", tellScript, 0o755)
+			conf(m, "1", "")
 		}
-		theirs.checker(conf(theirs, "1", ""))
-		ours.solovip(conf(ours, "1", ""))
+		theirs.checker(filepath.Join(theirs.dir, "a.conf"))
+		ours.solovip(filepath.Join(ours.dir, "a.conf"))
 		before := []string{}
 		for _, step := range []struct {
 			what    string

@@ -86,17 +86,16 @@ func (d *daemon) begin() {
 	}
 }
 
-// step drives the balancer with an event. It reports whether the balancer has stopped.
-func (d *daemon) step(ev lvs.Event) (stopped bool) {
+// step drives the balancer with an event, and brings about its actions.
+func (d *daemon) step(ev lvs.Event) {
 	for _, a := range d.balancer.Step(boottime.Now(), ev) {
 		d.beat() // many effects in a row are no loop that hangs
-		stopped = d.do(a) || stopped
+		d.do(a)
 	}
-	return stopped
 }
 
-// do brings about one action. It reports whether that was the last one.
-func (d *daemon) do(a lvs.Action) (last bool) {
+// do brings about one action.
+func (d *daemon) do(a lvs.Action) {
 	switch a := a.(type) {
 	case lvs.ReadKernel:
 		d.kernel.read(a.ID)
@@ -117,9 +116,8 @@ func (d *daemon) do(a lvs.Action) (last bool) {
 	case lvs.Tell:
 		d.tell(a)
 	case lvs.Stopped:
-		return true
+		// stop waits until all of the actions before it have had their effect.
 	}
-	return false
 }
 
 // beat says that the loop runs, if it has not just done so.
