@@ -75,10 +75,10 @@ demo: build ## show in under a minute what solovip does where keepalived splits 
 # Wants a machine with nothing else to do. REPEAT=100 makes the figures better.
 REPEAT ?= 20
 .PHONY: accept
-accept: build ## measure in a quarter of an hour what CI tests once: REPEAT (20) take-overs and handovers, a witness away for 60 s
+accept: build ## play every scenario in the modes lease and quorum, and measure what CI tests once; half an hour: REPEAT (20) take-overs and handovers, a witness away for 60 s
 	bin/solovip lab run --brief --all
-	bin/solovip lab run --brief --repeat $(REPEAT) --system lease --system keepalived --ratio 1 power-off
-	bin/solovip lab run --brief --repeat $(REPEAT) power-off-fast
+	bin/solovip lab run --brief --jobs 2 --repeat $(REPEAT) --system lease --system keepalived --ratio 1 power-off
+	bin/solovip lab run --brief --jobs 2 --repeat $(REPEAT) power-off-fast
 	bin/solovip lab run --brief --repeat $(REPEAT) --jobs 1 handover orderly-stop
 	bin/solovip lab run --brief --window 60s witness-stopped witness-and-peer-stopped
 
