@@ -279,6 +279,18 @@ func TestVMOperators(t *testing.T) {
 		}, d)
 		reload(directorConf + directedConf)
 		d.become("with them again", []string{service, toFirst, toSecond})
+
+		// -I leaves the table, and the next start goes on with it.
+		d.stop()
+		d.become("after a stop", nil)
+		bin, err := binary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.start(bin, "node", "-I", "-f", filepath.Join(d.dir, "a.conf"), "--run-dir", filepath.Join(d.dir, "run"), "--state-dir", filepath.Join(d.dir, "state"))
+		d.become("started with -I", []string{service, toFirst, toSecond})
+		d.stop()
+		d.become("left by -I", []string{service, toFirst, toSecond})
 	})
 }
 

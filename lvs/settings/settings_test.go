@@ -32,6 +32,26 @@ func load(t *testing.T, file string) Settings {
 	return s
 }
 
+// A reload that changes the user of all scripts changes the checks that are scripts, and no others.
+func TestTheScriptUserIsOfTheCheck(t *testing.T) {
+	of := func(user string) []lvs.Check {
+		misc := config.Checker{Check: config.MiscCheck{Command: config.Command{Args: []string{"/bin/true"}}}}
+		own := config.Checker{Check: config.MiscCheck{Command: config.Command{Args: []string{"/bin/true"}}, User: "nobody"}}
+		return New(&config.Config{
+			Global: config.Global{ScriptUser: user},
+			VirtualServers: []config.VirtualServer{{RealServers: []config.RealServer{
+				{Checkers: []config.Checker{misc, own, {Check: config.TCPCheck{}}}},
+			}}},
+		}).LVS.Servers[0].Reals[0].Checks
+	}
+	root, another := of("root"), of("another")
+	for i, same := range []bool{false, true, true} {
+		if (root[i] == another[i]) != same {
+			t.Errorf("%s and %s: want the same check: %t", root[i].ID, another[i].ID, same)
+		}
+	}
+}
+
 var comparing = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
 // TestServers compares what a file makes of the balancer's configuration.
