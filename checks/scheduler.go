@@ -160,8 +160,8 @@ func (c *check) becomeDown(why string) {
 // or as many as have passed. So a check keeps its distance from others, however long
 // attempts take, and after a pause of the machine attempts are not caught up on.
 func (c *check) nextInterval(now time.Time) {
-	late := max(now.Sub(c.due), 0)
-	c.due = c.due.Add((late/c.timing.Interval + 1) * c.timing.Interval)
+	passed := int64(max(now.Sub(c.due), 0) / c.timing.Interval)
+	c.due = c.due.Add(time.Duration(passed+1) * c.timing.Interval)
 }
 
 // queue is a heap of checks by when they are due. Those due at one instant come in the

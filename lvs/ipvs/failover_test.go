@@ -25,6 +25,7 @@ func TestVMFailover(t *testing.T) {
 }
 
 func failover(t *testing.T, service string, method lvs.Method, synced bool) {
+	t.Helper()
 	stage(t, method)
 	cfg := lvs.Config{Servers: []lvs.VirtualServer{pair(lvs.Forwarding{Method: method}, lvs.Service{Scheduler: "rr", Persistence: time.Minute}, tcp(service))}}
 	if synced {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	moby "github.com/moby/ipvs"
 
 	"github.com/solovip/solovip/lab/vm"
 	"github.com/solovip/solovip/lvs"
@@ -27,6 +29,41 @@ var machine = vm.Shared{Name: "ipvs", Machine: vm.Machine{
 	},
 	Programs: []string{"ip", "ipvsadm", "nft"},
 }}
+
+// bare is where there is none.
+var bare = vm.Shared{Name: "bare", Machine: vm.Machine{Modules: []string{"dummy"}}}
+
+// TestVMNotLoaded: a kernel without IPVS is told, with the remedy, and asked anew each time.
+func TestVMNotLoaded(t *testing.T) {
+	vm.Test(t, &bare, func(t *testing.T) {
+		for range 2 {
+			c, err := Open(t.Context(), Config{})
+			if !errors.Is(err, ErrNotLoaded) || !strings.Contains(err.Error(), "modprobe ip_vs") {
+				t.Fatalf("opened %v, %v", c, err)
+			}
+		}
+	})
+}
+
+// TestVMDeadline: what does not end is ended, and does not spoil what comes next.
+func TestVMDeadline(t *testing.T) {
+	vm.Test(t, &machine, func(t *testing.T) {
+		c := open(t)
+		err := c.by(50*time.Millisecond, func(h *moby.Handle) error {
+			for { // a socket that is closed is all that ends it
+				if err := h.Flush(); err != nil {
+					return err
+				}
+			}
+		})
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+		if _, err := c.Read(); err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 // open connects to the kernel of the machine, whose table is empty then.
 func open(t *testing.T) *Conn {

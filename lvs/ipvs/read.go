@@ -119,23 +119,21 @@ func (c *Conn) destinations(key lvs.ServiceKey, of *moby.Service, traffic map[Ke
 	return out, nil
 }
 
-// engine returns the persistence engine of a service, which moby/ipvs does not read.
+// engine returns the persistence engine of a service, which moby/ipvs does not read. One that
+// was deleted since has none.
 func (c *Conn) engine(key lvs.ServiceKey) (string, error) {
 	answers, err := c.ask(0, request{cmdGetService, []*nl.RtAttr{keyAttr(key)}})
-	if gone(err) == nil && err != nil {
-		return "", nil // deleted since
+	if err != nil {
+		return "", gone(err)
 	}
+	if len(answers) == 0 {
+		return "", errNothing
+	}
+	s, err := nested(answers[0], attrService)
 	if err != nil {
 		return "", err
 	}
-	for _, a := range answers {
-		s, err := nested(a, attrService)
-		if err != nil {
-			return "", err
-		}
-		return unix.ByteSliceToString(s[svcEngine]), nil
-	}
-	return "", errNothing
+	return unix.ByteSliceToString(s[svcEngine]), nil
 }
 
 // rests returns of the destinations of a service what moby/ipvs does not read.

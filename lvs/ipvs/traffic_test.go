@@ -52,6 +52,7 @@ func TestVMTraffic(t *testing.T) {
 }
 
 func traffic(t *testing.T, service string, method lvs.Method) {
+	t.Helper()
 	stage(t, method)
 	if method == lvs.TUN {
 		for _, name := range []string{"s1", "s2"} {

@@ -75,6 +75,7 @@ func TestVMKeepalivedAgreesInTime(t *testing.T) {
 
 // agree lets each of the two go through steps, and compares the table after each of them.
 func agree(t *testing.T, steps []string) {
+	t.Helper()
 	conn, err := ipvs.Open(t.Context(), ipvs.Config{})
 	if err != nil {
 		t.Fatal(err)
