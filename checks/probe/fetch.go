@@ -72,15 +72,19 @@ func fetch(ctx context.Context, c config.Checker, check config.HTTPCheck, u conf
 	case check.TLS == nil:
 		page, err = exchange(conn, false, check.Version, c.Target, u)
 	default:
+		below := &ending{Conn: conn}
 		var secured *tls.Conn
-		if secured, err = secure(ctx, conn, c, check, u); err != nil {
+		if secured, err = secure(ctx, below, c, check, u); err != nil {
 			return Page{}, fmt.Errorf("TLS with %s: %w", c.Target, bare(err))
 		}
-		compliant := check.TLS.Compliant || u.Compliant
 		if check.Version == config.HTTP2 {
 			page, err = exchange2(ctx, secured, c.Target, u)
-		} else {
-			page, err = exchange(abrupt{secured, compliant}, compliant, check.Version, c.Target, u)
+			break
+		}
+		compliant := check.TLS.Compliant || u.Compliant
+		page, err = exchange(secured, compliant, check.Version, c.Target, u)
+		if err == nil && compliant && below.ended {
+			err = errors.New("the server ended the connection without close_notify")
 		}
 	}
 	switch {
@@ -224,20 +228,16 @@ func exchange2(ctx context.Context, conn *tls.Conn, target netip.AddrPort, u con
 	return page, err
 }
 
-// abrupt is a TLS connection whose end by TCP alone counts as an end, unless it has to be by the
-// rules of TLS: much software closes without close_notify.
-type abrupt struct {
-	*tls.Conn
-	compliant bool
+// ending is a connection that knows whether the other side has ended it. TLS that is ended
+// by its rules does not read so far; one that is cut off does, and package tls takes that
+// for an end too.
+type ending struct {
+	net.Conn
+	ended bool
 }
 
-func (a abrupt) Read(p []byte) (int, error) {
-	n, err := a.Conn.Read(p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
-		if a.compliant {
-			err = errors.New("the server ended the connection without close_notify")
-		}
-	}
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	e.ended = e.ended || errors.Is(err, io.EOF)
 	return n, err
 }

@@ -24,9 +24,12 @@ const (
 	defaultAttempts = 8192
 	// defaultScripts is how many scripts run at once, by default.
 	defaultScripts = 512
-	// grain is what deadlines are rounded up to: so that ten thousand checks a second
-	// wake the loop a thousand times at the most.
-	grain = time.Millisecond
+	// grain is how long what comes is collected before it is looked at: so that ten
+	// thousand checks a second wake the loop two hundred times at the most.
+	grain = 5 * time.Millisecond
+	// longest is how long the loop sleeps at the most: its timer stands still while the
+	// machine is suspended, and what is due is due at the latest so long after its return.
+	longest = time.Second
 )
 
 // Config is what a Runner needs.
@@ -43,7 +46,6 @@ type Config struct {
 type Runner struct {
 	cfg     Config
 	options probe.Options
-	timer   *boottime.Timer
 	results chan []lvs.Result
 	wake    chan struct{}
 
@@ -59,7 +61,6 @@ type Runner struct {
 	scripts   lane
 	pending   []lvs.Result        // not yet taken
 	pendingAt map[lvs.CheckID]int // where in pending
-	set       time.Time           // what the timer is set to
 	running   sync.WaitGroup
 }
 
@@ -110,19 +111,15 @@ type job struct {
 	attempt checks.Attempt
 }
 
-// New returns a runner that runs nothing yet. Run has to be called, also to free what it has.
+// New returns a runner that runs nothing yet.
 func New(cfg Config) (*Runner, error) {
-	timer, err := boottime.NewTimer()
-	if err != nil {
-		return nil, err
-	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("ask how many files may be open: %w", err)
 	}
 	quarter := int(min(files.Cur/4, defaultAttempts))
 	return &Runner{
-		cfg: cfg, timer: timer,
+		cfg:       cfg,
 		options:   probe.Options{Log: cfg.Log, ScriptUser: cfg.ScriptUser, Files: new(probe.Files)},
 		results:   make(chan []lvs.Result),
 		wake:      make(chan struct{}, 1),
@@ -157,18 +154,20 @@ func (r *Runner) post(m message) {
 	}
 }
 
-// Run makes the checks until ctx ends. When it returns, all attempts have ended.
+// Run makes the checks until ctx ends, and returns nil then: it has the form that an
+// errgroup wants. When it returns, all attempts have ended.
 func (r *Runner) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
 		r.running.Wait()
 		close(r.results)
-		_ = r.timer.Close() // it is only read from
 	}()
 	for {
-		if err := r.arm(); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(grain):
 		}
 		var out chan<- []lvs.Result
 		if len(r.pending) > 0 {
@@ -180,25 +179,20 @@ func (r *Runner) Run(ctx context.Context) error {
 		case out <- r.pending:
 			r.pending = nil
 			clear(r.pendingAt)
-		case <-r.timer.C:
-			r.set = time.Time{}
+		case <-time.After(r.rest()):
 		case <-r.wake:
 		}
 		r.turn(ctx)
 	}
 }
 
-// arm sets the timer to the next deadline.
-func (r *Runner) arm() error {
+// rest returns how long there is nothing to do, if nothing comes.
+func (r *Runner) rest() time.Duration {
 	due := r.scheduler.Deadline()
-	if rest := due.Nanosecond() % int(grain); rest != 0 {
-		due = due.Add(grain - time.Duration(rest))
+	if due.IsZero() {
+		return longest
 	}
-	if due.Equal(r.set) {
-		return nil
-	}
-	r.set = due
-	return r.timer.Set(due)
+	return min(due.Sub(boottime.Now()), longest)
 }
 
 // turn takes in what has come, and begins what is due.

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/lvs"
@@ -105,8 +108,14 @@ func TestUpAndDown(t *testing.T) {
 	r.Add("a", tcp(s.addr))
 	wait(t, r, "a", true)
 	_ = s.l.Close()
-	if got := wait(t, r, "a", false); !strings.Contains(got.Why, "connection refused") {
-		t.Errorf("%+v", got)
+	for deadline := time.Now().Add(limit); ; {
+		got := wait(t, r, "a", false)
+		if strings.Contains(got.Why, "connection refused") {
+			break
+		}
+		if time.Now().After(deadline) { // one that was under way may be reset
+			t.Fatalf("%+v", got)
+		}
 	}
 	s.open(s.addr.String())
 	wait(t, r, "a", true)
@@ -158,7 +167,6 @@ func TestLatestResultCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = r.timer.Close() }()
 	r.report(lvs.Result{Check: "b", Up: true})
 	r.report(lvs.Result{Check: "a", Up: true, Adjust: lvs.Adjust{Kind: lvs.Set, Value: 3}})
 	r.report(lvs.Result{Check: "a", Up: false})
@@ -192,5 +200,77 @@ func TestLogAllFailures(t *testing.T) {
 	}
 	if n := strings.Count(string(text), "connection refused"); n < 4 {
 		t.Errorf("%d lines:\n%s", n, text)
+	}
+}
+
+// TestStuckScriptDelaysNobody: scripts that hang fill their lane, and end at their timeout;
+// meanwhile the network is checked as ever, and then the scripts behind them.
+func TestStuckScriptDelaysNobody(t *testing.T) {
+	s := serve(t)
+	r := run(t, Config{Scripts: 2})
+	script := func(line string, timeout time.Duration) config.Checker {
+		return config.Checker{Interval: time.Hour, Check: config.MiscCheck{
+			Command: config.Command{Text: line, Args: []string{"/bin/sh", "-c", line}}, Timeout: timeout,
+		}}
+	}
+	// Due at one instant, they come in the order of their ids.
+	r.Add("stuck 1", script("exec sleep 1000", time.Second))
+	r.Add("stuck 2", script("exec sleep 1000", time.Second))
+	r.Add("well", script("exit 0", time.Minute))
+	r.Add("tcp", tcp(s.addr))
+	down := map[lvs.CheckID]bool{}
+	upBefore := 0 // results of the network while the scripts hang
+	for deadline := time.After(limit); ; {
+		select {
+		case results := <-r.Results():
+			for _, result := range results {
+				switch {
+				case !result.Up:
+					down[result.Check] = true
+				case result.Check == "tcp" && len(down) == 0:
+					upBefore++
+				}
+				if result.Check == "well" {
+					if upBefore < 2 || len(down) == 0 || down["tcp"] || down["well"] {
+						t.Errorf("%d results of the network while scripts hang; down: %v", upBefore, down)
+					}
+					return
+				}
+			}
+		case <-deadline:
+			t.Fatalf("the script behind does not run; down: %v", down)
+		}
+	}
+}
+
+// TestRemovedScriptEnds: with the check a program of it ends that is running.
+func TestRemovedScriptEnds(t *testing.T) {
+	r := run(t, Config{})
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line := "exec sleep 1000 >" + pipe
+	r.Add("long", config.Checker{Interval: time.Hour, Check: config.MiscCheck{
+		Command: config.Command{Text: line, Args: []string{"/bin/sh", "-c", line}}, Timeout: time.Hour,
+	}})
+	file, err := os.Open(pipe) // waits for the program
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	r.Remove("long")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := file.Read(make([]byte, 1))
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err != io.EOF {
+			t.Error(err)
+		}
+	case <-time.After(limit):
+		t.Error("it runs on")
 	}
 }

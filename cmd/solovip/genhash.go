@@ -23,7 +23,7 @@ func genhashCommand() *cli.Command {
 		Name:  "genhash",
 		Usage: "fetch a page and print its MD5 sum, for digest in HTTP_GET and SSL_GET",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "server", Aliases: []string{"s"}, Usage: "`ADDRESS` to connect to", Required: true},
+			&cli.StringFlag{Name: "server", Aliases: []string{"s"}, Usage: "`ADDRESS` to connect to"},
 			&cli.UintFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` to connect to", DefaultText: "80, with -S 443"},
 			&cli.StringFlag{Name: "url", Aliases: []string{"u"}, Usage: "`PATH` of the page", Value: "/"},
 			&cli.BoolFlag{Name: "use-ssl", Aliases: []string{"S"}, Usage: "fetch it over TLS, as SSL_GET"},
@@ -68,6 +68,8 @@ func genhashChecker(c *cli.Context) (config.Checker, error) {
 	version := slices.Index([]string{"1.0", "1.0c", "1.1", "2"}, strings.ToLower(c.String("protocol")))
 	check.Version = config.HTTPVersion(max(version, 0))
 	switch {
+	case c.String("server") == "":
+		return config.Checker{}, errors.New("which server? Write -s ADDRESS")
 	case port == 0 || port > 65535:
 		return config.Checker{}, fmt.Errorf("port %d is not between 1 and 65535", port)
 	case version < 0:
