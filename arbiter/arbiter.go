@@ -109,6 +109,8 @@ type Request struct {
 	Token    Token       `json:"token,omitempty"`
 	Priority uint8       `json:"priority,omitempty"`
 	For      string      `json:"for,omitempty"` // RequestReleased: who is to take it; empty: anyone
+	// Unsettled, with RequestReleased: guarded services of a holder before From may still be stopping.
+	Unsettled bool `json:"unsettled,omitempty"`
 }
 
 // Answer is what a Request brings back.

@@ -89,8 +89,10 @@ type claim struct {
 	offered       time.Time     // when a peer last said that it has let go
 	offer         arbiter.Token // of the holding that it has let go of
 	offeredToThis bool          // and that this node is to take it
-	link          arbiter.Link  // what ARP shows
-	deaf          string        // why the link could not be asked
+	// offerUnsettled: guarded services of a holder before it may still be stopping.
+	offerUnsettled bool
+	link           arbiter.Link // what ARP shows
+	deaf           string       // why the link could not be asked
 }
 
 // answer is what a peer last said when it was asked whether it holds the claim.

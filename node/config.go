@@ -35,7 +35,7 @@ type Config struct {
 	Standby bool
 	// Former are the claims that a former start of this daemon may have held, with their tokens:
 	// see former.go.
-	Former map[string]arbiter.Token
+	Former map[string]Former
 	// Kept are the claims that a former start left in place for this one: see adopt.go.
 	Kept map[string]Kept
 	// Fenced has the fencings that former starts of the daemon left open, one a claim. Those

@@ -15,6 +15,22 @@ import (
 // the claims to this node, are told until they have heard it. Messages of the one that
 // died change nothing then: the requests are younger than its own.
 
+// Former is a claim that a former start of this daemon held when it died.
+type Former struct {
+	Token arbiter.Token
+	// Settled: its guarded services were to be started, so no other node's could run any more.
+	Settled bool
+}
+
+// settled returns the claims whose guarded services could run nowhere else.
+func (cfg Config) settled() map[string]bool {
+	all := map[string]bool{}
+	for claim, f := range cfg.Former {
+		all[claim] = f.Settled
+	}
+	return all
+}
+
 // former is what of that is still to be told.
 type former struct {
 	owed  map[string]*debt // by claim
@@ -58,7 +74,10 @@ func (n *Node) settleFormer(now time.Time) {
 			continue
 		}
 		for _, name := range f.owed[claim].peers {
-			n.question(arbiter.Request{ID: f.owed[claim].id, Kind: arbiter.RequestReleased, To: name, Claim: claim, Token: n.cfg.Former[claim]})
+			held := n.cfg.Former[claim]
+			n.question(arbiter.Request{
+				ID: f.owed[claim].id, Kind: arbiter.RequestReleased, To: name, Claim: claim, Token: held.Token, Unsettled: !held.Settled,
+			})
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (n *Node) recallFencings(now time.Time) {
 func (n *Node) recordCrashes(now time.Time) {
 	for _, claim := range slices.Sorted(maps.Keys(n.cfg.Former)) {
 		r := n.newRecord(now, claim, fencing.Crash, "a former run of the daemon ended without letting go")
-		r.Token = n.cfg.Former[claim]
+		r.Token = n.cfg.Former[claim].Token
 		r.Step(now, "addresses off and guarded services stopped before this start", nil)
 		r.Finish(now)
 		r.Clear(now, "rule", "this start may take the claim at once")

@@ -90,7 +90,9 @@ func New(cfg Config) (*Node, error) {
 		n.fresh = min(freshFor, cfg.Timing.Hold)
 	}
 	if cfg.Mode == arbiter.ModeLease {
-		n.lease = witness.NewLease(witness.Config{Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing, Held: cfg.grants(), Trusted: cfg.Trusted})
+		n.lease = witness.NewLease(witness.Config{
+			Node: cfg.Name, Incarnation: cfg.Incarnation, Timing: cfg.Timing, Held: cfg.grants(), Settled: cfg.settled(), Trusted: cfg.Trusted,
+		})
 	}
 	return n, nil
 }

@@ -27,7 +27,7 @@ import (
 //	advert NAME PRIORITY       from now on it sends adverts; 0 says goodbye, off just ends
 //	lease NAME WORD [CLAIM]    its lease: on, off, take CLAIM, release CLAIM [TO]
 //	ask NAME WORD CLAIM [N]    it asks n1: holds, promise, handover (with priority N), released
-//	                           (the holding with token N; a name after it: in favour of that node)
+//	                           (the holding with token N; a name after it: in favour of that node), unsettled
 //	witness up | down | wipe | another     the last two: empty, and another etcd cluster too
 //	record CLAIM HOLDER TOKEN  what the witness has is changed to that, unreleased
 //	ended [always]             a guarded service has ended by itself
@@ -284,12 +284,12 @@ func (s *scriptRun) peerCommand(p *peerSim, command string, words []string) erro
 		w.serve(p)
 	case "ask":
 		kind, ok := map[string]arbiter.RequestKind{
-			"holds": arbiter.RequestHolds, "promise": arbiter.RequestPromise, "handover": arbiter.RequestHandover, "released": arbiter.RequestReleased,
+			"holds": arbiter.RequestHolds, "promise": arbiter.RequestPromise, "handover": arbiter.RequestHandover, "released": arbiter.RequestReleased, "unsettled": arbiter.RequestReleased,
 		}[word]
 		if !ok {
 			return errors.New("unknown question")
 		}
-		r := arbiter.Request{ID: uint64(w.order) + 1, Kind: kind, From: p.name, To: "n1", Claim: claim}
+		r := arbiter.Request{ID: uint64(w.order) + 1, Kind: kind, From: p.name, To: "n1", Claim: claim, Unsettled: word == "unsettled"}
 		if len(rest) > 1 {
 			n, err := strconv.ParseUint(rest[1], 10, 8)
 			if err != nil {
@@ -434,10 +434,10 @@ func setting(cfg *Config, key, value string) error {
 		cfg.Reference = true
 	case "clear_after":
 		duration(&cfg.ClearAfter)
-	case "former": // a former start held the claim with that token
+	case "former", "unsettled": // a former start held the claim with that token, and had started its guards or not
 		n, perr := strconv.ParseUint(value, 10, 64)
 		err = perr
-		cfg.Former = map[string]arbiter.Token{cfg.Claims[0].Name: arbiter.Token(n)}
+		cfg.Former = map[string]Former{cfg.Claims[0].Name: {Token: arbiter.Token(n), Settled: key == "former"}}
 		cfg.Claims[0].Token = arbiter.Token(n)
 	case "kept": // TOKEN: a former start has left the claim in place, leased for 2 s more
 		n, perr := strconv.ParseUint(value, 10, 64)

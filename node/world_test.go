@@ -542,9 +542,20 @@ func describeRequest(r arbiter.Request) string {
 	case arbiter.RequestHandover:
 		return text + "to hand over"
 	case arbiter.RequestReleased:
-		return fmt.Sprintf("%s: tell %s that it is released for %q", r.Claim, r.To, r.For)
+		text = fmt.Sprintf("%s: tell %s that it is released for %q", r.Claim, r.To, r.For)
+		if r.Unsettled {
+			text += ", unsettled"
+		}
+		return text
 	}
 	return text + fmt.Sprint(r.Kind)
+}
+
+func unsettled(c witness.ClaimRecord) string {
+	if c.Unsettled {
+		return ", unsettled"
+	}
+	return ""
 }
 
 // describeSwap leaves plain renewals out.
@@ -555,9 +566,9 @@ func describeSwap(s witness.Swap) string {
 		case !c.Released:
 			parts = append(parts, fmt.Sprintf("take %s, token %d", c.Claim, c.Token))
 		case c.To == "":
-			parts = append(parts, "release "+c.Claim)
+			parts = append(parts, "release "+c.Claim+unsettled(c))
 		default:
-			parts = append(parts, fmt.Sprintf("release %s to %s", c.Claim, c.To))
+			parts = append(parts, fmt.Sprintf("release %s to %s%s", c.Claim, c.To, unsettled(c)))
 		}
 	}
 	if len(parts) == 0 {

@@ -18,6 +18,8 @@ type Config struct {
 	// Held is what a former start of the daemon held by this witness when it left that in place. It is
 	// dead, so nobody but this one holds it until then.
 	Held map[string]Grant
+	// Settled are the claims of which a former start knew, as by Settle, that nothing was anywhere else.
+	Settled map[string]bool
 }
 
 // Grant is a permission to hold a claim with a token until an instant.
@@ -264,6 +266,7 @@ func (l *Lease) build(now time.Time, f *flight) Swap {
 		} else {
 			r := rec.Record
 			r.Released, r.To = true, w.to
+			_, r.Unsettled = l.from[claim]
 			f.releases = append(f.releases, claim)
 			s.Claims = append(s.Claims, r)
 		}
@@ -293,16 +296,16 @@ func (l *Lease) assert(now time.Time, s *Swap, f *flight) {
 // more because its reply was lost finds this node in the record: that changes nothing.
 func (l *Lease) noteFormer(claim string, r ClaimRecord) {
 	switch {
-	case r.Holder == l.cfg.Node: // also as a tombstone: it may have let go before Settle
-	case r.Released:
+	case r.Holder == l.cfg.Node && !r.Unsettled: // also as a tombstone: it may have let go before Settle
+	case r.Released && !r.Unsettled:
 		delete(l.from, claim)
 	default:
 		l.from[claim] = r.Holder // empty: there is no record, so nobody knows
 	}
 }
 
-// TakenFrom reports whether the claim was taken from a node that did not release it, and
-// from which; empty when the store had no record of it.
+// TakenFrom reports whether the claim was taken from a node that did not release it, or released
+// it unsettled, and from which; empty when that is not known.
 func (l *Lease) TakenFrom(claim string) (node string, unreleased bool) {
 	node, unreleased = l.from[claim]
 	return node, unreleased

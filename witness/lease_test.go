@@ -458,3 +458,33 @@ func TestTwoClaimsOfOneVictim(t *testing.T) {
 		t.Errorf("taken %d, want 1: one swap", taken)
 	}
 }
+
+// TestUnsettledRelease: who took the claim from a holder that had not released it, and lets go before
+// that one's guarded services can be shown to be gone, says so, also when it has been started anew.
+func TestUnsettledRelease(t *testing.T) {
+	for _, settled := range []bool{false, true} {
+		for _, anew := range []bool{false, true} {
+			b := newBench(t, "n1", "n2", "n3")
+			b.take("n1", "web")
+			b.pass(b.timing.Renew, "n1", "n2", "n3")
+			b.leases["n2"].Take("web", 0)
+			b.pass(2*b.timing.Wait, "n2", "n3") // n1 is cut off
+			b.holds("n2", "web")
+			if anew {
+				b.leases["n2"] = witness.NewLease(witness.Config{Node: "n2", Incarnation: 9, Timing: b.timing, Settled: map[string]bool{"web": settled}})
+			} else {
+				if settled {
+					b.leases["n2"].Settle("web")
+				}
+				b.leases["n2"].Release("web", "")
+			}
+			b.pass(2*b.timing.Wait, "n2", "n3")
+			b.leases["n3"].Take("web", 0)
+			b.pass(2*b.timing.Renew, "n2", "n3")
+			b.holds("n3", "web")
+			if _, unreleased := b.leases["n3"].TakenFrom("web"); unreleased == settled {
+				t.Errorf("settled %t, started anew %t: n3 is told that it was released: %t", settled, anew, !unreleased)
+			}
+		}
+	}
+}

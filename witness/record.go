@@ -28,6 +28,9 @@ type ClaimRecord struct {
 	Token       arbiter.Token `json:"token"`
 	Released    bool          `json:"released,omitempty"` // a tombstone: the holder has let go, all verified
 	To          string        `json:"to,omitempty"`       // released in favour of this node; empty: of anyone
+	// Unsettled, with Released: the claim was taken from a holder that had not released it, and its
+	// guarded services may still be stopping.
+	Unsettled bool `json:"unsettled,omitempty"`
 }
 
 // Versioned is a record with the revision that last changed it. Version 0 says that

@@ -206,6 +206,9 @@ func (l *Lease) settle(now time.Time) {
 		if r.Holder == l.cfg.Node && !r.Released && !held && !l.used[claim] && !wished && !l.Unsettled(claim) {
 			// A take that nobody waits for any more, or one by a former start of this daemon,
 			// which cleaned up behind it: nobody holds this.
+			if r.Incarnation != l.cfg.Incarnation && !l.cfg.Settled[claim] {
+				l.from[claim] = "" // from whom that one took it nobody knows any more
+			}
 			l.wishes[claim] = wish{}
 		}
 	}

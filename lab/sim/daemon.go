@@ -89,7 +89,7 @@ func (h *Host) begin() {
 			continue
 		}
 		if h.kernel[i].there(h.mono()) {
-			h.former[h.world.Shape.Claims[i].Name] = h.disk.tokens[i]
+			h.former[h.world.Shape.Claims[i].Name] = node.Former{Token: h.disk.tokens[i], Settled: h.settled[i]}
 		}
 		h.kernel[i].remove()
 	}
@@ -124,7 +124,7 @@ func (h *Host) launch() {
 	cfg := w.Shape.nodeConfig(h)
 	cfg.Incarnation, cfg.Left, cfg.Standby, cfg.Trusted = h.disk.incarnation, h.disk.left, h.disk.standby, h.disk.witness
 	cfg.Claims, cfg.Former, cfg.Kept = h.claimConfigs(), h.former, h.kept
-	h.former, h.kept = map[string]arbiter.Token{}, nil
+	h.former, h.kept = map[string]node.Former{}, nil
 	cfg.Fenced = h.openFencings()
 	n, err := node.New(cfg)
 	if err != nil {

@@ -41,6 +41,7 @@ func (d *daemon) startGuards(a node.StartGuards) {
 		d.step(node.GuardsDone{Claim: a.Claim, On: true, Err: errTooLate})
 		return
 	}
+	h.settled[claim] = true
 	g := &h.guards[claim]
 	*g = guard{runs: true, life: g.life + 1}
 	life := g.life

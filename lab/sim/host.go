@@ -36,16 +36,17 @@ type Host struct {
 
 	kernel []kernel // by claim
 	guards []guard
-	daemon *daemon                  // nil: none runs
-	lives  int                      // which start of the daemon this is
-	former map[string]arbiter.Token // what an earlier one had on when it ended
-	kept   map[string]node.Kept     // what it has left in place for the next one
-	downed bool                     // stopped in order by the operator: nobody starts it again
+	daemon *daemon                // nil: none runs
+	lives  int                    // which start of the daemon this is
+	former map[string]node.Former // what an earlier one had on when it ended
+	kept   map[string]node.Kept   // what it has left in place for the next one
+	downed bool                   // stopped in order by the operator: nobody starts it again
 
 	linkDown, scriptDown bool
 	standby              bool   // by the operator's word
 	outlawed             bool   // the operator has fenced a claim, and not cleared it yet
 	revision             []int  // of each claim's configuration
+	settled              []bool // the claim's guard was started since its addresses were put on
 	without              []bool // claims that a reload took away
 	trouble              trouble
 
@@ -94,7 +95,7 @@ func newHost(w *World, i int) *Host {
 		Name: fmt.Sprintf("n%d", i+1), world: w, number: i, able: notAble,
 		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(11 + i)}), clock: clock{ppm: w.rate()},
 		kernel: make([]kernel, claims), guards: make([]guard, claims), disk: newDisk(claims),
-		former: map[string]arbiter.Token{}, revision: make([]int, claims), without: make([]bool, claims), security: make([]security, claims),
+		former: map[string]node.Former{}, revision: make([]int, claims), settled: make([]bool, claims), without: make([]bool, claims), security: make([]security, claims),
 	}
 	for claim := range h.security {
 		h.security[claim] = security{witness: never, voters: never}

@@ -172,6 +172,9 @@ func (d *daemon) addAddresses(a node.AddAddresses) error {
 	case h.trouble.kernelFails && h.world.chance(2):
 		return errKernel
 	}
+	if !h.kernel[claim].there(h.mono()) {
+		h.settled[claim] = false
+	}
 	h.kernel[claim].add(h.mono(), max(lifetime, node.ShortestLifetime), h.world.upTo(lifetimeLate))
 	if h.world.Shape.permits() {
 		h.world.Check.Gated(h.world.Now, a.Claim, h.Name, h.kernel[claim].guarded)

@@ -11,6 +11,7 @@ import (
 	"github.com/solovip/solovip/control"
 	"github.com/solovip/solovip/fencing/gate"
 	"github.com/solovip/solovip/fencing/guard"
+	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
 )
 
@@ -60,7 +61,7 @@ func (d *daemon) cleanUpBut(ctx context.Context, kept []string) error {
 			return fmt.Errorf("clean up what a former run left of %s: %w", name, err)
 		}
 		if on {
-			d.former[name] = c.Token
+			d.former[name] = node.Former{Token: c.Token, Settled: c.Settled}
 		}
 		d.cleaned = append(d.cleaned, name)
 		killed = append(killed, c.Guards...)

@@ -69,13 +69,13 @@ type daemon struct {
 	gate        *gate.Gate // nil in the modes without a deadline
 	dog         dog
 	run         *runState
-	cleaned     []string                 // claims that were cleaned up behind a former run
-	former      map[string]arbiter.Token // those of them that were still on
-	killed      []string                 // guarded services that were stopped behind it
-	left        *leftBehind              // what it has left in place; nil: nothing
-	beaten      time.Time                // of the loop: when it last said that it runs
-	up          map[string]bool          // tracked scripts, as last heard; of the loop
-	ungated     map[string]error         // claims whose gate could not be armed, and why
+	cleaned     []string               // claims that were cleaned up behind a former run
+	former      map[string]node.Former // those of them that were still on
+	killed      []string               // guarded services that were stopped behind it
+	left        *leftBehind            // what it has left in place; nil: nothing
+	beaten      time.Time              // of the loop: when it last said that it runs
+	up          map[string]bool        // tracked scripts, as last heard; of the loop
+	ungated     map[string]error       // claims whose gate could not be armed, and why
 	asleep      asleep
 	ledger      *ledger.Ledger
 	boot        string      // which boot of the host this is
@@ -170,7 +170,7 @@ func newDaemon(opt Options) *daemon {
 		appeared:  make(chan vip.AddressEvent),
 		snapshots: make(chan chan node.Snapshot),
 		leaves:    make(chan struct{}),
-		former:    map[string]arbiter.Token{},
+		former:    map[string]node.Former{},
 		up:        map[string]bool{},
 	}
 }

@@ -95,6 +95,11 @@ func (g *guardSet) kind(always bool) *guard.Set {
 // after them until they are stopped.
 func (d *daemon) startGuards(a node.StartGuards) {
 	g := d.guards[a.Claim]
+	if !a.Always {
+		if err := d.run.settle(a.Claim); err != nil {
+			d.log.Warn("should this daemon die, the next holder waits for guarded services that do not run", "claim", a.Claim, "err", err)
+		}
+	}
 	ctx, cancel := context.WithCancel(d.workCtx)
 	g.mu.Lock()
 	g.cancel[a.Always] = cancel

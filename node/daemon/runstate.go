@@ -36,7 +36,8 @@ type runClaim struct {
 	Token     arbiter.Token `json:"token"`
 	Gated     bool          `json:"gated,omitempty"`
 	Addresses []vip.Address `json:"addresses"`
-	Guards    []string      `json:"guards,omitempty"` // that run only where the claim is held
+	Guards    []string      `json:"guards,omitempty"`  // that run only where the claim is held
+	Settled   bool          `json:"settled,omitempty"` // those of a holder before can run no more
 }
 
 // openRunState reads what a former run has left. A file of an earlier boot is as none.
@@ -75,6 +76,17 @@ func (r *runState) remember(name string, c runClaim) error {
 		return err
 	}
 	return nil
+}
+
+// settle notes that guarded services of a holder before can run no more.
+func (r *runState) settle(name string) error {
+	c, known := r.data.Claims[name]
+	if !known || c.Settled {
+		return nil
+	}
+	c.Settled = true
+	r.data.Claims[name] = c
+	return r.write()
 }
 
 // forget drops claims of which nothing is left.

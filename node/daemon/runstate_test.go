@@ -31,11 +31,12 @@ func TestRunStateSaysWhatMayBeOn(t *testing.T) {
 		Addresses: []vip.Address{{Prefix: netip.MustParsePrefix("10.0.0.100/24"), Interface: "eth0", Label: "eth0:1"}},
 	}
 	r := opened(t, dir)
-	for _, err := range []error{r.remember("VI_1", one), r.remember("VI_2", runClaim{Token: 3}), r.forget("VI_2")} {
+	for _, err := range []error{r.remember("VI_1", one), r.remember("VI_2", runClaim{Token: 3}), r.forget("VI_2"), r.settle("VI_1"), r.settle("VI_2")} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	one.Settled = true
 	want := map[string]runClaim{"VI_1": one}
 	if diff := cmp.Diff(want, opened(t, dir).data.Claims, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
 		t.Errorf("the next run finds (-want +got):\n%s", diff)
