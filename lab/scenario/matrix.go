@@ -92,8 +92,11 @@ func blockedExpect(traffic Traffic, way Way, peer string) map[System]verify.Expe
 		if way != In && traffic != ARPTraffic { // n2 hears no advert
 			expect[VRRP], expect[Keepalived] = splits, splits
 		}
-		if way != In && traffic == AllTraffic {
+		switch {
+		case traffic == AllTraffic && way == Both:
 			expect[Veto] = splits // on_isolation claim
+		case traffic == AllTraffic && way == Out: // n2 takes, and n1 gives way when it hears that
+			expect[Veto] = verify.Expect{TwoAtMost: blip, Moves: 2, Holder: "n1"}
 		}
 	}
 	return expect
