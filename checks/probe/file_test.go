@@ -82,9 +82,12 @@ func reports(t *testing.T, check config.FileCheck, o Options) <-chan Outcome {
 	return out
 }
 
+// put replaces the file at once: one that is written in place is empty for a moment, and
+// may be read then.
 func put(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	write(t, path+".new", text)
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 }
