@@ -357,15 +357,13 @@ func (g *Gate) replace(from time.Time) (answer time.Time, err error) {
 	if err := g.eachSet(g.guarded(), 0, vipsOf, c.SetAddElements); err != nil {
 		return time.Time{}, err
 	}
-	for a, until := range g.armed {
-		left := until.Sub(from)
-		if left < minHold {
-			delete(g.armed, a)
-			continue
-		}
-		if err := g.eachSet([]netip.Addr{a}, left, armedOf, c.SetAddElements); err != nil {
-			return time.Time{}, err
-		}
+	maps.DeleteFunc(g.armed, func(_ netip.Addr, until time.Time) bool { return until.Sub(from) < minHold })
+	armed := slices.SortedFunc(maps.Keys(g.armed), netip.Addr.Compare)
+	// In few messages, however many deadlines there are: the answers to hundreds do not fit
+	// into what the kernel keeps for this socket.
+	left := func(a netip.Addr) time.Duration { return g.armed[a].Sub(from) }
+	if err := g.eachSetFor(armed, left, armedOf, c.SetAddElements); err != nil {
+		return time.Time{}, err
 	}
 	if err := c.flush(); err != nil {
 		return time.Time{}, err
@@ -387,6 +385,13 @@ func armedOf(p pair) *nftables.Set { return p.armed }
 
 // eachSet applies a command to every set that the addresses belong to.
 func (g *Gate) eachSet(addrs []netip.Addr, timeout time.Duration, of func(pair) *nftables.Set,
+	do func(*nftables.Set, []nftables.SetElement) error,
+) error {
+	return g.eachSetFor(addrs, func(netip.Addr) time.Duration { return timeout }, of, do)
+}
+
+// eachSetFor does so with a timeout of each address's own.
+func (g *Gate) eachSetFor(addrs []netip.Addr, timeout func(netip.Addr) time.Duration, of func(pair) *nftables.Set,
 	do func(*nftables.Set, []nftables.SetElement) error,
 ) error {
 	for _, p := range g.layout.pairs {

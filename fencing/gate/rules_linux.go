@@ -221,8 +221,8 @@ func (l *layout) install(c *nftables.Conn) error {
 }
 
 // elements returns those of addrs that are of the pair's kind, in portions that fit
-// into one message. A timeout of zero is none.
-func (p pair) elements(addrs []netip.Addr, timeout time.Duration) [][]nftables.SetElement {
+// into one message, each with its timeout; zero is none.
+func (p pair) elements(addrs []netip.Addr, timeout func(netip.Addr) time.Duration) [][]nftables.SetElement {
 	var all [][]nftables.SetElement
 	for _, a := range addrs {
 		if kindOf(a) != p.kind {
@@ -232,7 +232,7 @@ func (p pair) elements(addrs []netip.Addr, timeout time.Duration) [][]nftables.S
 			all = append(all, nil)
 		}
 		last := &all[len(all)-1]
-		*last = append(*last, nftables.SetElement{Key: p.kind.key(a), Timeout: timeout})
+		*last = append(*last, nftables.SetElement{Key: p.kind.key(a), Timeout: timeout(a)})
 	}
 	return all
 }

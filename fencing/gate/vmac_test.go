@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,9 +70,15 @@ func TestVIPsOfAVirtualMACFallSilent(t *testing.T) {
 		l.wantSilence("ping "+a.String(), deadline)
 	}
 	l.wantSilence("udp "+vips[0].String(), deadline)
+	// They have expired, which is as if somebody had removed them: the gate is made anew, whole.
 	again := boottime.Now()
 	check(t, g.Arm(again.Add(5*time.Second), vips))
 	for _, a := range asked {
 		l.waitFor("arp "+a.String(), again)
+	}
+	nft(t, "flush", "ruleset")
+	check(t, g.Restore())
+	if on := strings.Count(nft(t, "list", "set", "inet", "solovip_test", "armed"), "expires"); on != len(vips) {
+		t.Errorf("%d of %d addresses are armed after a flush of all rules", on, len(vips))
 	}
 }
