@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/internal/browser"
 	"github.com/solovip/solovip/lab/netns"
 	"github.com/solovip/solovip/lab/scenario"
@@ -151,18 +152,23 @@ func open(t *testing.T, runs ...*Run) *browser.Browser {
 	return b
 }
 
-// samples are a good run, the same on keepalived, which splits, and one that failed.
+// samples are a good run, the same on keepalived, which splits, one that failed, and two that
+// could not be run: so many that what passed is folded.
 func samples() []*Run {
 	beside := splitRun()
 	beside.Scenario, beside.System = "freeze", scenario.Keepalived
 	beside.Verdict = verify.Judge(beside.Result.History, verify.Expect{TwoAtLeast: ms, TwoAtMost: 10000 * ms})
 	beside.Verdict.Failures = nil
-	return []*Run{goodRun(), beside, splitRun(), {Scenario: "power-off", System: scenario.Veto, Error: "no namespaces"}}
+	broken := Run{Scenario: "power-off", System: scenario.Veto, Number: 1, Error: "no namespaces"}
+	again := broken
+	again.Number = 2
+	return []*Run{goodRun(), beside, splitRun(), &broken, &again}
 }
 
 func TestPageInABrowser(t *testing.T) {
 	b := open(t, samples()...)
 	says(t, b)
+	unfolds(t, b)
 	zooms(t, b)
 	fitsAPhone(t, b)
 	isReadByDayAndByNight(t, b)
@@ -192,13 +198,13 @@ func says(t *testing.T, b *browser.Browser) {
 		two: [...document.querySelectorAll("#run3 rect.two")].map(r => r.getBoundingClientRect().width),
 		bold: document.querySelectorAll("main b").length,
 	}`)
-	if got.Title != "solovip lab: 2 of 4 runs showed what was expected." {
+	if got.Title != "solovip lab: 2 of 5 runs showed what was expected." {
 		t.Errorf("title %q", got.Title)
 	}
 	want := []string{
 		"freeze " + goodRun().Text + " | PASS two holders 0 ms nobody 498 ms take-over 3100 ms | SPLIT two holders 3001 ms nobody 0 ms | not played",
 		"vrrp-blocked " + splitRun().Text + " | FAIL two holders 3001 ms nobody 0 ms | not played | not played",
-		"power-off | not played | not played | not run",
+		"power-off | not played | not played | not run 2 runs, 2 failed",
 		"two holders, in sum | 3001 ms | 3001 ms | 0 ms",
 		"scenarios with two holders | 1 | 1 | 0",
 	}
@@ -210,6 +216,25 @@ func says(t *testing.T, b *browser.Browser) {
 	}
 	if len(got.Two) == 0 || got.Two[0] < 100 {
 		t.Errorf("two holders are drawn %v wide", got.Two)
+	}
+}
+
+// unfolds follows a link of the table to a run that is folded: then its timeline can be zoomed.
+func unfolds(t *testing.T, b *browser.Browser) {
+	t.Helper()
+	var before, after struct {
+		Open  bool
+		Ticks int
+	}
+	const look = `const run = document.querySelector("#run1"); return {open: run.open, ticks: run.querySelectorAll(".ticks span").length}`
+	b.Eval(&before, look)
+	b.Eval(nil, `document.querySelector("table.compare a").click()`)
+	await.That(t, "the run's ruler has numbers", func() bool {
+		b.Eval(&after, look)
+		return after.Ticks > 5
+	})
+	if before.Open || before.Ticks > 0 || !after.Open {
+		t.Errorf("before %v, after %v", before, after)
 	}
 }
 

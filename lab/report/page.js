@@ -1,6 +1,6 @@
 // Zoom and a cursor for the timelines. Without this script they stand still, and are whole.
 "use strict";
-for (const chart of document.querySelectorAll(".chart")) {
+const prepare = (chart) => {
 	const end = Number(chart.dataset.end), zero = Number(chart.dataset.zero), from = Number(chart.dataset.from);
 	const lanes = [...chart.querySelectorAll("svg.lane")];
 	const ticks = chart.querySelector(".ticks"), at = chart.querySelector(".at");
@@ -116,6 +116,13 @@ for (const chart of document.querySelectorAll(".chart")) {
 	}
 	new ResizeObserver(rule).observe(ticks);
 	show(left, width);
+};
+// A page may have hundreds of runs: what is folded waits until somebody looks.
+for (const run of document.querySelectorAll(".run")) {
+	const chart = run.querySelector(".chart");
+	if (!chart) continue;
+	if (run.open) prepare(chart);
+	else run.addEventListener("toggle", () => prepare(chart), { once: true });
 }
 // A link to a run unfolds it.
 const unfold = () => {
