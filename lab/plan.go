@@ -41,7 +41,7 @@ func plan(c *cli.Context) (program, error) {
 		missing := slices.IndexFunc(systems, func(system scenario.System) bool { return !s.On(system) })
 		switch {
 		case missing >= 0 && named:
-			return program{}, fmt.Errorf("%s cannot be played on %s: it expects nothing of it", s.Name, systems[missing])
+			return program{}, fmt.Errorf("%s cannot be played on %s: it expects nothing of it (give --system: %s)", s.Name, systems[missing], playedOn(s))
 		case missing >= 0 && c.Bool("compare"):
 			continue
 		}
@@ -58,6 +58,17 @@ func plan(c *cli.Context) (program, error) {
 		return program{}, errors.New("none of these scenarios is played on these systems")
 	}
 	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
+}
+
+// playedOn names the systems of which a scenario expects something.
+func playedOn(s scenario.Scenario) string {
+	var names []string
+	for _, system := range scenario.Systems() {
+		if s.On(system) {
+			names = append(names, string(system))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // choose returns the scenarios that are named, or all, or those whose names match.
