@@ -278,7 +278,7 @@ func TestVMAsManyAsKeepalived(t *testing.T) {
 		if err := os.WriteFile(dir+"/conf", []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		const settle, long = 5 * time.Second, 10 * time.Second
+		const settle, long = 3 * time.Second, 5 * time.Second
 		server := start(t, serverEnv+"=1", os.Args[0])
 		keepalived := start(t, "", "/usr/sbin/keepalived", "--dont-fork", "--check", "--use-file="+dir+"/conf", "--pid="+dir+"/pid", "--checkers_pid="+dir+"/checkers")
 		<-time.After(settle)

@@ -274,3 +274,49 @@ func TestRemovedScriptEnds(t *testing.T) {
 		t.Error("it runs on")
 	}
 }
+
+// TestWatched: what reports without attempts reports once it is added, at each change, and no
+// more when it is removed.
+func TestWatched(t *testing.T) {
+	r := run(t, Config{})
+	path := filepath.Join(t.TempDir(), "weight")
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("-5")
+	r.Add("file", config.Checker{Check: config.FileCheck{File: config.TrackFile{Path: path}, Weight: 2}})
+	for _, row := range []struct {
+		text string
+		want int
+	}{{"", -10}, {"7", 14}, {"0", 0}} {
+		if row.text != "" {
+			put(row.text)
+		}
+		if got := wait(t, r, "file", true); got.Adjust != (lvs.Adjust{Kind: lvs.Add, Value: row.want}) {
+			t.Errorf("%q: %+v", row.text, got)
+		}
+	}
+	r.Remove("file")
+	s := serve(t)
+	r.Add("tcp", tcp(s.addr))
+	wait(t, r, "tcp", true) // so the removal is done
+	put("9")
+	for range 3 {
+		select {
+		case results := <-r.Results():
+			for _, result := range results {
+				if result.Check == "file" {
+					t.Errorf("after it was removed: %+v", result)
+				}
+			}
+		case <-time.After(limit):
+			t.Fatal("no results")
+		}
+	}
+}
