@@ -21,7 +21,7 @@ var balancer = vm.Shared{Name: "balancer", Machine: vm.Machine{
 }}
 
 // balancerSetup makes a balancer of the machine, with a client c and the real servers r1, which
-// answers by the balancer, and r2, which has the VIP itself and answers past it.
+// answers by the balancer, and r2, which has the VIPs itself and answers past it.
 const balancerSetup = `
 ip link add br0 type bridge
 ip link set br0 up
@@ -46,6 +46,13 @@ ipvsadm -A -u 10.1.0.100:1001 -s rr
 ipvsadm -a -u 10.1.0.100:1001 -r 10.2.0.2:2001 -m
 ipvsadm -A -u 10.1.0.100:1002 -s rr
 ipvsadm -a -u 10.1.0.100:1002 -r 10.1.0.3:1002 -g
+ip addr add fd01::1/64 dev br0 nodad
+ip addr add fd01::100/64 dev br0 nodad
+ip -n c addr add fd01::2/64 dev eth0 nodad
+ip -n r2 addr add fd01::3/64 dev eth0 nodad
+ip -n r2 addr add fd01::100/128 dev lo nodad
+ipvsadm -A -u [fd01::100]:1003 -s rr
+ipvsadm -a -u [fd01::100]:1003 -r [fd01::3]:1003 -g
 `
 
 // flow is a client that asks the VIP each few milliseconds, and counts what it hears.
@@ -78,7 +85,7 @@ func in(t *testing.T, name string, f func() error) {
 func realServer(t *testing.T, ns, addr string, goesOn bool) {
 	t.Helper()
 	in(t, ns, func() error {
-		conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
+		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
 		if err != nil {
 			return err
 		}
@@ -119,7 +126,7 @@ func newFlow(t *testing.T, to string) *flow {
 	t.Helper()
 	f := &flow{}
 	in(t, "c", func() (err error) {
-		f.conn, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to)))
+		f.conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to)))
 		return err
 	})
 	t.Cleanup(func() { _ = f.conn.Close() })
@@ -151,13 +158,16 @@ func TestVMSilencesIPVS(t *testing.T) {
 		if out, err := exec.Command("sh", "-ec", balancerSetup).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		vips := []netip.Addr{netip.MustParseAddr("10.1.0.100")}
+		vips := []netip.Addr{netip.MustParseAddr("10.1.0.100"), netip.MustParseAddr("fd01::100")}
 		g := open(t)
 		check(t, g.Guard(vips))
 		check(t, g.Arm(boottime.Now().Add(time.Minute), vips))
 		realServer(t, "r1", "10.2.0.2:2001", true)
 		realServer(t, "r2", "10.1.0.100:1002", false)
-		flows := map[string]*flow{"NAT": newFlow(t, "10.1.0.100:1001"), "DR": newFlow(t, "10.1.0.100:1002")}
+		realServer(t, "r2", "[fd01::100]:1003", false)
+		flows := map[string]*flow{
+			"NAT": newFlow(t, "10.1.0.100:1001"), "DR": newFlow(t, "10.1.0.100:1002"), "DR over IPv6": newFlow(t, "[fd01::100]:1003"),
+		}
 		talk := func(when string) {
 			t.Helper()
 			for name, f := range flows {
