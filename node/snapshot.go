@@ -247,7 +247,15 @@ func (n *Node) safety(now time.Time) (Safety, string) {
 			return Degraded, name + " is not heard: there may be nobody to take over"
 		}
 	}
-	return Safe, "never two holders; the witness answers and every node is heard"
+	if n.cfg.Mode == arbiter.ModeLease {
+		return Safe, "never two holders; the witness answers and every node is heard"
+	}
+	for _, name := range n.cfg.Witnesses {
+		if p := n.peers[name]; p == nil || p.seen.IsZero() || now.Sub(p.seen) > n.fresh {
+			return Degraded, name + " is not heard: without one voter more there is no majority"
+		}
+	}
+	return Safe, "never two holders; every voter is heard"
 }
 
 // ifWitnessLost says in words what would happen if the witness were lost now.

@@ -43,7 +43,7 @@ func TestSnapshots(t *testing.T) {
 		{"plain VRRP, just started", "node script=check\nstart\nrun 1s"},
 		{"veto, holder", "node mode=veto peers=n2 guarded\n" + holderScene},
 		{"veto, backup", "node mode=veto peers=n2 guarded\n" + backupScene},
-		{"quorum, holder", "node mode=quorum peers=n2 witnesses=w1\n" + holderScene},
+		{"quorum, holder", "node mode=quorum peers=n2 witnesses=w1\npeer w1\n" + holderScene},
 		{"quorum, backup", "node mode=quorum peers=n2 witnesses=w1\n" + backupScene},
 		{"lease, holder", "node mode=lease peers=n2 guarded group=G\npeer n2 alive\n" + holderScene},
 		{"lease, backup", "node mode=lease peers=n2 guarded\n" + leasedScene},
@@ -145,7 +145,8 @@ func TestSafety(t *testing.T) {
 		{"lease, a peer not heard", "node mode=lease peers=n2,n3\n" + holderScene, Degraded},
 		{"lease, a peer heard last two seconds ago", "node mode=lease peers=n2\n" + holderScene + "\npeer n2 silent\nrun 2s", Degraded},
 		{"lease, witness silent", "node mode=lease peers=n2\n" + holderScene + "\nwitness down\nrun 3s", Degraded},
-		{"quorum, all well", "node mode=quorum peers=n2 witnesses=w1\n" + holderScene, Safe},
+		{"quorum, all well", "node mode=quorum peers=n2 witnesses=w1\npeer w1\n" + holderScene, Safe},
+		{"quorum, a voter not heard", "node mode=quorum peers=n2 witnesses=w1\n" + holderScene, Degraded},
 	} {
 		if got := scene(t, c.scene); got.Safety != c.want || got.SafetyWhy == "" {
 			t.Errorf("%s: %s (%s), want %s", c.name, got.Safety, got.SafetyWhy, c.want)
