@@ -274,20 +274,20 @@ func page(url string) (string, error) {
 	return string(body), errors.Join(err, resp.Body.Close())
 }
 
-// looks returns how often the world is polled: in a machine seldom, because there each program that
-// is run costs what its instructions do.
-func looks(often time.Duration) time.Duration {
+// looks returns how often the world is polled: in a machine more seldom, because there each program
+// that is run costs what its instructions do.
+func looks(here, inMachine time.Duration) time.Duration {
 	if os.Getenv(binaryEnv) != "" {
-		return 200 * time.Millisecond
+		return inMachine
 	}
-	return often
+	return here
 }
 
 // await polls the world, which has no event for this, until the condition holds.
 func (b *bench) await(limit time.Duration, what string, holds func() bool, ms ...*machine) time.Duration {
 	b.t.Helper()
 	begin := time.Now()
-	tick := time.NewTicker(looks(5 * time.Millisecond))
+	tick := time.NewTicker(looks(5*time.Millisecond, 400*time.Millisecond))
 	defer tick.Stop()
 	for range tick.C {
 		if holds() {
@@ -307,7 +307,7 @@ func (b *bench) await(limit time.Duration, what string, holds func() bool, ms ..
 // never fails if the condition holds at any time of the window.
 func (b *bench) never(window time.Duration, what string, holds func() bool, ms ...*machine) {
 	b.t.Helper()
-	tick := time.NewTicker(looks(20 * time.Millisecond))
+	tick := time.NewTicker(looks(20*time.Millisecond, 200*time.Millisecond))
 	defer tick.Stop()
 	for end := time.Now().Add(window); time.Now().Before(end); <-tick.C {
 		if holds() {

@@ -184,7 +184,7 @@ func TestVMWorkerForVirtualServersDies(t *testing.T) {
 			before := d.number("run/lvs/control.lock")
 			step.do(before)
 			ok := false
-			d.b.never(3*time.Second, step.what+": an address, the table or the connection went", func() bool {
+			d.b.never(4*time.Second, step.what+": an address, the table or the connection went", func() bool {
 				who, err := there.ask()
 				ok = ok || d.number("run/lvs/control.lock") != before
 				return !d.has("10.2.0.100", "") || !slices.Equal(d.table(), table) || err != nil || who != "s1"
