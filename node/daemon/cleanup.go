@@ -132,11 +132,30 @@ func (d *daemon) killGuards(ctx context.Context, names []string) error {
 	errs := []error{err}
 	for _, g := range left {
 		if slices.Contains(names, g.Name()) {
-			errs = append(errs, g.Kill(ctx))
+			errs = append(errs, d.insist(ctx, g.Kill))
 		}
 		g.Close()
 	}
 	return errors.Join(errs...)
+}
+
+// How often, and how many times, it is tried to stop guarded services that a former run left. Less than
+// the guardian's patience with a start.
+const (
+	insistEvery = time.Second
+	insistTimes = 5
+)
+
+// insist kills a guarded service until it is shown to be stopped: a machine on which a daemon has
+// just died may be too busy to show it in time.
+func (d *daemon) insist(ctx context.Context, kill func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := kill(ctx)
+		if err == nil || try == insistTimes || !pause(ctx, insistEvery) {
+			return err
+		}
+		d.log.Warn("a guarded service that a former run left cannot be shown to be stopped yet", "err", err)
+	}
 }
 
 // remember writes down what of the claim is about to be on this host.
@@ -172,7 +191,10 @@ func (d *daemon) cleanUp(ctx context.Context) error {
 			continue
 		}
 		left := d.openGuards(name, d.settings.claims[name])
-		err := left.cleanUp(ctx)
+		err := left.err
+		if err == nil {
+			err = d.insist(ctx, left.only.Kill)
+		}
 		left.close()
 		if err != nil {
 			return fmt.Errorf("claim %s: stopping guarded services that a former run left: %w", name, err)

@@ -64,15 +64,6 @@ func systemdUnits(ctx context.Context) (guard.Units, error) {
 	return conn, nil
 }
 
-// cleanUp stops what a former run left of the services that may run only where the
-// claim is held. Those that run everywhere stay.
-func (g *guardSet) cleanUp(ctx context.Context) error {
-	if g.err != nil {
-		return g.err
-	}
-	return g.only.Kill(ctx)
-}
-
 // close ends what follows the services; they stay as they are.
 func (g *guardSet) close() {
 	g.mu.Lock()
