@@ -97,6 +97,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 	"fencing/watchdog": "lab/vm",              // a machine to be reset
 	"lvs/ipvs":         "lab/vm",              // a kernel with IPVS
 	"lvs/settings":     "lab/vm lvs/ipvs",     // compares keepalived with us
+	"checks/probe":     "lab/vm",              // as the line above
 	"checks/runner":    "lab/vm lvs/settings", // as the line above
 }
 
