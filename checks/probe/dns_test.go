@@ -31,6 +31,14 @@ func freeUDP(t *testing.T, addr string) netip.AddrPort {
 func dnsmasq(t *testing.T) netip.AddrPort {
 	t.Helper()
 	target := freeUDP(t, "127.0.0.1")
+	for { // until it is free over TCP too: dnsmasq wants both
+		l, err := net.Listen("tcp", target.String())
+		if err == nil {
+			_ = l.Close()
+			break
+		}
+		target = freeUDP(t, "127.0.0.1")
+	}
 	cmd := exec.CommandContext(t.Context(), program(t, "dnsmasq"), "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null",
 		"--pid-file=", "--user=", "--no-resolv", "--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces",
 		fmt.Sprintf("--port=%d", target.Port()), "--local=/corp.test/",
