@@ -120,9 +120,8 @@ type Answer struct {
 	To    string `json:"to"`
 	Claim string `json:"claim"`
 	Yes   bool   `json:"yes"` // holds; promised; will hand over
-	// Takes, with RequestHolds: the answerer is about to take it, with this priority.
-	Takes    bool  `json:"takes,omitempty"`
-	Priority uint8 `json:"priority,omitempty"`
+	// Takes, with RequestHolds: the answerer is about to take it.
+	Takes bool `json:"takes,omitempty"`
 	// Guards, with RequestHolds: a guarded service of it runs there, or may run.
 	Guards bool   `json:"guards,omitempty"`
 	Token  Token  `json:"token,omitempty"` // the highest token of the claim the answerer knows

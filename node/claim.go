@@ -97,13 +97,12 @@ type claim struct {
 
 // answer is what a peer last said when it was asked whether it holds the claim.
 type answer struct {
-	yes      bool
-	guards   bool
-	takes    bool // it is about to take the claim, with this priority
-	priority uint8
-	asked    time.Time
-	at       time.Time
-	path     arbiter.Path
+	yes    bool
+	guards bool
+	takes  bool // it is about to take the claim
+	asked  time.Time
+	at     time.Time
+	path   arbiter.Path
 }
 
 // reply is an answer that waits for a token to be durable.

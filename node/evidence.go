@@ -135,8 +135,7 @@ func (n *Node) peerEvidence(now time.Time, c *claim, p *peer) arbiter.Peer {
 	cr, ok := p.report.Claim(c.cfg.Name)
 	seen, left, holds := p.seen, p.report.Leaving, ok && cr.Holds
 	if a := c.answers[p.name]; a.at.After(seen) {
-		seen, left, holds, e.Path = a.at, false, a.yes, a.path
-		e.Takes = a.takes
+		seen, left, holds, e.Path, e.Takes = a.at, false, a.yes, a.path, a.takes
 	}
 	if !seen.IsZero() {
 		e.Age = now.Sub(seen)
@@ -151,9 +150,6 @@ func (n *Node) peerEvidence(now time.Time, c *claim, p *peer) arbiter.Peer {
 	}
 	if ok {
 		e.Token, e.Priority, e.Address = cr.Token, cr.Priority, cr.Address
-	}
-	if e.Takes {
-		e.Priority = c.answers[p.name].priority
 	}
 	switch {
 	case left:

@@ -181,7 +181,7 @@ func (n *Node) answer(now time.Time, r arbiter.Request) {
 		switch r.Kind {
 		case arbiter.RequestHolds:
 			a.Token, a.Yes, a.Guards = c.known, c.holds(), c.guards.state != guardsOff
-			a.Takes, a.Priority = c.phase == Storing, c.priority()
+			a.Takes = c.phase == Storing
 		case arbiter.RequestPromise:
 			a.Token = c.highest() // not the one just bid: the asker must see others' alone
 			a.Why = n.promise(now, c, r)
@@ -270,7 +270,7 @@ func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 		c.ballot.Answered(a)
 	}
 	if a.ID == c.question {
-		c.answers[p.name] = answer{yes: a.Yes, guards: a.Guards, takes: a.Takes, priority: a.Priority, asked: c.asked, at: now, path: path}
+		c.answers[p.name] = answer{yes: a.Yes, guards: a.Guards, takes: a.Takes, asked: c.asked, at: now, path: path}
 		n.learn(a.Claim, a.Token)
 	}
 	c.bar = max(c.bar, a.Token)

@@ -242,7 +242,7 @@ func (w *world) question(r arbiter.Request) {
 	switch r.Kind {
 	case arbiter.RequestHolds:
 		a.Yes, a.Token = cr.Holds, cr.Token
-		a.Takes, a.Priority = p.takes, cr.Priority
+		a.Takes = p.takes
 	case arbiter.RequestPromise:
 		if p.promises == "nothing" {
 			return
