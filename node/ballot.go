@@ -60,7 +60,7 @@ const turns = 8
 
 // rank is how many peers would take the claim as well and go before this node.
 func (n *Node) rank(now time.Time, c *claim) (before int) {
-	if c.offeredNow(now) && c.offeredToThis {
+	if c.offer.stands(now) && c.offer.toThis {
 		return 0
 	}
 	for _, name := range n.cfg.Peers {

@@ -68,31 +68,35 @@ type claim struct {
 	extend     time.Time // Held: the addresses' lifetime is extended then
 	armed      time.Time // the deadline that the gate has
 
-	ballot        *arbiter.Ballot // the promises of others
-	gave          time.Time       // when it was last let go of in favour of another node
-	bid           arbiter.Token   // the token that they were asked to let this node hold with
-	turn          time.Time       // Idle: no round is opened before; zero: not known yet
-	lost          int             // rounds in a row that brought too little
-	bar           arbiter.Token   // the highest that anybody is known to have asked for promises with
-	stored        arbiter.Token   // the highest that is durable here
-	replies       []reply         // promises that are given once their tokens are durable
-	asked         time.Time       // when the peers were last asked whether they hold it
-	question      uint64          // that request's id
-	answers       map[string]answer
-	consults      time.Time     // since when they are being asked
-	yielded       bool          // an operator gave the claim away: it is not taken back from a live holder
-	told          string        // the refusal that was last told
-	dared         string        // the challenge that was last told
-	handover      time.Time     // when a handover was last asked for
-	proof         arbiter.Token // the token that is stored before, to show that one can be
-	proven        time.Time     // when that was shown
-	offered       time.Time     // when a peer last said that it has let go
-	offer         arbiter.Token // of the holding that it has let go of
-	offeredToThis bool          // and that this node is to take it
-	// offerUnsettled: guarded services of a holder before it may still be stopping.
-	offerUnsettled bool
-	link           arbiter.Link // what ARP shows
-	deaf           string       // why the link could not be asked
+	ballot   *arbiter.Ballot // the promises of others
+	gave     time.Time       // when it was last let go of in favour of another node
+	bid      arbiter.Token   // the token that they were asked to let this node hold with
+	turn     time.Time       // Idle: no round is opened before; zero: not known yet
+	lost     int             // rounds in a row that brought too little
+	bar      arbiter.Token   // the highest that anybody is known to have asked for promises with
+	stored   arbiter.Token   // the highest that is durable here
+	replies  []reply         // promises that are given once their tokens are durable
+	asked    time.Time       // when the peers were last asked whether they hold it
+	question uint64          // that request's id
+	answers  map[string]answer
+	consults time.Time     // since when they are being asked
+	yielded  bool          // an operator gave the claim away: it is not taken back from a live holder
+	told     string        // the refusal that was last told
+	dared    string        // the challenge that was last told
+	handover time.Time     // when a handover was last asked for
+	proof    arbiter.Token // the token that is stored before, to show that one can be
+	proven   time.Time     // when that was shown
+	offer    offer
+	link     arbiter.Link // what ARP shows
+	deaf     string       // why the link could not be asked
+}
+
+// offer is a peer's word that it has let go. The zero offer is none.
+type offer struct {
+	at        time.Time
+	token     arbiter.Token // of the holding that it has let go of
+	toThis    bool          // this node is to take it
+	unsettled bool          // guarded services of a holder before it may still be stopping
 }
 
 // answer is what a peer last said when it was asked whether it holds the claim.
@@ -299,7 +303,7 @@ func (n *Node) take(now time.Time, c *claim) {
 // add arms the gate and then puts the addresses on.
 func (n *Node) add(now time.Time, c *claim) {
 	c.enter(Adding, now)
-	c.offered = time.Time{} // it is used up: what is given away next is not taken back by it
+	c.offer = offer{} // it is used up: what is given away next is not taken back by it
 	until := c.verdict.Until
 	c.armed = until
 	n.emit(ArmGate{Claim: c.cfg.Name, Until: until})

@@ -189,7 +189,7 @@ func (n *Node) want(now time.Time, c *claim, lease arbiter.Lease) arbiter.Want {
 // has not renewed its lease for as long as a candidate has to wait. Then the rest of
 // VRRP's timers would be an outage for nothing.
 func (n *Node) offeredBy(now time.Time, c *claim, lease arbiter.Lease) bool {
-	if c.offeredNow(now) {
+	if c.offer.stands(now) {
 		return true
 	}
 	if !c.gave.IsZero() && now.Sub(c.gave) < offerFor {
@@ -199,10 +199,8 @@ func (n *Node) offeredBy(now time.Time, c *claim, lease arbiter.Lease) bool {
 		lease.State == arbiter.LeaseMine
 }
 
-// offeredNow reports whether a peer has said lately that it has let go, for this node to take.
-func (c *claim) offeredNow(now time.Time) bool {
-	return !c.offered.IsZero() && now.Sub(c.offered) < offerFor
-}
+// stands reports whether it was made lately.
+func (o offer) stands(now time.Time) bool { return !o.at.IsZero() && now.Sub(o.at) < offerFor }
 
 // priority is the claim's effective priority: its weakest instance's.
 func (c *claim) priority() uint8 {

@@ -142,7 +142,7 @@ func (c *claim) waitForGuards(n *Node, now time.Time) {
 		return
 	case n.lease == nil:
 		// Of an offer nothing counts once another has been after the claim.
-		if c.offeredNow(now) && c.offer >= c.highest() && !c.offerUnsettled {
+		if c.offer.stands(now) && c.offer.token >= c.highest() && !c.offer.unsettled {
 			return
 		}
 	case n.leased(now, c):

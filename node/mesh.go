@@ -245,7 +245,7 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 	}
 	p.seen = now
 	if r.Token != 0 && (r.For == "" || r.For == n.cfg.Name) {
-		c.offered, c.offer, c.offeredToThis, c.offerUnsettled = now, r.Token, r.For != "", r.Unsettled
+		c.offer = offer{at: now, token: r.Token, toThis: r.For != "", unsettled: r.Unsettled}
 	}
 	if n.promises != nil {
 		n.promises.Release(r)
