@@ -86,9 +86,9 @@ L >= (R + X)(1 + 2 rho): %v >= %v
 func takeoverText(all []daemon.Takeover) string {
 	var text strings.Builder
 	for _, x := range all {
-		fmt.Fprintf(&text, "%s is taken over %v to %v after its holder loses power", x.Instance, x.Soonest, x.Latest)
-		if x.Soonest != x.VRRPSoonest || x.Latest != x.VRRPLatest {
-			fmt.Fprintf(&text, " (by VRRP alone: %v to %v)", x.VRRPSoonest, x.VRRPLatest)
+		fmt.Fprintf(&text, "%s is taken over %v after its holder loses power", x.Instance, x.Expected)
+		if x.Expected != x.VRRPAlone {
+			fmt.Fprintf(&text, " (by VRRP alone: %v)", x.VRRPAlone)
 		}
 		text.WriteByte('\n')
 	}

@@ -320,30 +320,21 @@ func Timing(cfg *config.Config) (witness.Timing, error) {
 const vrrpDownAdverts = 3
 
 // Takeover is when this node is expected to have the addresses of an instance after their holder
-// has lost power, counted from that instant, if the holder has the same timing.
+// has lost power, and when it would by VRRP alone.
 type Takeover struct {
-	Instance        string
-	Soonest, Latest time.Duration
-	// VRRPSoonest and VRRPLatest are the same for plain VRRP.
-	VRRPSoonest, VRRPLatest time.Duration
+	Instance            string
+	Expected, VRRPAlone node.Window
 }
 
-// Takeovers returns what the timing t comes to for each instance of the configuration. The
-// last advert, and the last renewal, left up to one period before the power went.
+// Takeovers returns what the timing t comes to for each instance of the configuration.
 func Takeovers(cfg *config.Config, t witness.Timing) []Takeover {
 	var all []Takeover
 	for _, in := range cfg.Instances {
-		down := vrrp.MasterDownInterval(vrrp.Version(in.Version), in.Priority, in.AdvertInt, in.DownAdverts).Round(time.Millisecond)
-		x := Takeover{Instance: in.Name, VRRPSoonest: down - in.AdvertInt, VRRPLatest: down}
-		switch mode(cfg) {
-		case arbiter.ModeLease:
-			x.Soonest, x.Latest = t.Wait-t.Renew, t.Wait // nobody waits for adverts once the lease has run out
-		case arbiter.ModeQuorum:
-			x.Soonest, x.Latest = max(x.VRRPSoonest, t.Wait-t.Renew), max(x.VRRPLatest, t.Wait)
-		case arbiter.ModeNone, arbiter.ModeVRRP, arbiter.ModeVeto:
-			x.Soonest, x.Latest = x.VRRPSoonest, x.VRRPLatest
-		}
-		all = append(all, x)
+		down := vrrp.MasterDownInterval(vrrp.Version(in.Version), in.Priority, in.AdvertInt, in.DownAdverts)
+		all = append(all, Takeover{
+			Instance: in.Name,
+			Expected: node.TakeOver(mode(cfg), t, in.AdvertInt, down), VRRPAlone: node.TakeOver(arbiter.ModeVRRP, t, in.AdvertInt, down),
+		})
 	}
 	return all
 }
