@@ -274,7 +274,7 @@ func TestNginx(t *testing.T) {
 
 		{"client's certificate", over(get(s.mutual, config.URL{Path: "/", Regex: &config.Regex{Source: "CN=client"}}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: filepath.Join(s.dir, "client.key")}}), ""},
 		{"client's key under a password", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: s.locks, Password: "secret"}}), ""},
-		{"another password", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: s.locks, Password: "public"}}), "password incorrect"},
+		{"another password", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: s.locks, Password: "public"}}), "client-locked.key: cannot be decrypted: the password is wrong"},
 		{"client without a certificate", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{}), "status 400"},
 		{"key is not there", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: "/none"}}), "key: open /none"},
 	} {

@@ -100,7 +100,11 @@ func certificate(files config.SSL) (tls.Certificate, error) {
 	if key, err = unlock(key, files.Password); err != nil {
 		return tls.Certificate{}, fmt.Errorf("key %s: %w", files.Key, err)
 	}
-	return tls.X509KeyPair(chain, key)
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate %s with key %s: %w", files.Certificate, files.Key, err)
+	}
+	return pair, nil
 }
 
 // unlock decrypts the keys in a PEM file that are encrypted in the old way, which is
@@ -117,11 +121,19 @@ func unlock(text []byte, password string) ([]byte, error) {
 			return nil, errors.New("it is encrypted by PKCS #8: convert it with openssl rsa -aes256 -traditional, or store it without a password")
 		case x509.IsEncryptedPEMBlock(block): //nolint:staticcheck // weak, but what there is in files
 			der, err := x509.DecryptPEMBlock(block, []byte(password)) //nolint:staticcheck // as above
-			if err != nil {
-				return nil, err
+			if err != nil || !isKey(der) {                            // of wrong passwords, one in 256 seems to fit
+				return nil, errors.New("cannot be decrypted: the password is wrong, or the file is damaged")
 			}
 			block = &pem.Block{Type: block.Type, Bytes: der}
 		}
 		out = append(out, pem.EncodeToMemory(block)...)
 	}
+}
+
+// isKey says whether this is a private key in one of the forms that TLS takes.
+func isKey(der []byte) bool {
+	_, pkcs1 := x509.ParsePKCS1PrivateKey(der)
+	_, pkcs8 := x509.ParsePKCS8PrivateKey(der)
+	_, sec1 := x509.ParseECPrivateKey(der)
+	return pkcs1 == nil || pkcs8 == nil || sec1 == nil
 }
