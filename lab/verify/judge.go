@@ -69,41 +69,73 @@ func (v Verdict) Pass() bool { return len(v.Failures) == 0 }
 // Judge measures a history and compares it with what was expected. With several VIPs the
 // figures are those of the first one, but for two holders, where the worst counts.
 func Judge(h History, e Expect) Verdict {
+	var v Verdict
+	fail := func(format string, args ...any) {
+		v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
+	}
+	times := 0 // of the failures: a time was exceeded, and that is all
+	for _, m := range h.Marks {
+		if m.Kind == Missed {
+			fail("%s", m.Text)
+		}
+		if m.Late {
+			times++
+		}
+	}
+	if _, ready := h.first(Ready); !ready {
+		fail("the run was never ready")
+	}
 	parts := h.Parts()
-	v := judgeOne(parts[0], e)
-	for i, part := range parts[1:] {
-		var expect Expect
-		if i < len(e.Others) {
-			expect = e.Others[i]
-		}
-		other := judgeOne(part, expect)
-		for _, text := range other.Failures {
-			if !slices.Contains(v.Failures, text) { // what the whole run missed is said once
-				v.Failures = append(v.Failures, part.Name+": "+text)
+	crowded := false
+	for i, part := range parts {
+		one, exceeded := judgeOne(part, e.of(i))
+		for _, text := range one.Failures {
+			if i > 0 {
+				text = part.Name + ": " + text
 			}
+			fail("%s", text)
 		}
-		v.Inconclusive = v.Inconclusive || other.Inconclusive
-		v.Split, v.Lost = v.Split || other.Split, v.Lost || other.Lost
-		v.Figures.TwoHolders = max(v.Figures.TwoHolders, other.Figures.TwoHolders)
+		times += exceeded
+		crowded = crowded || busy(part)
+		if i == 0 {
+			v.Figures = one.Figures
+		}
+		v.Figures.TwoHolders = max(v.Figures.TwoHolders, one.Figures.TwoHolders)
+		v.Inconclusive = v.Inconclusive || one.Inconclusive
+		v.Split, v.Lost = v.Split || one.Split, v.Lost || one.Lost
 	}
 	if is := cmp.Or(strings.Join(h.Ledger, ","), "none"); e.Ledger != "" && is != e.Ledger {
-		v.Failures = append(v.Failures, fmt.Sprintf("the ledgers of fencings hold %s, %s expected", is, e.Ledger))
+		fail("the ledgers of fencings hold %s, %s expected", is, e.Ledger)
 	}
 	if apart := apart(parts); e.Whole && apart > e.TwoAtMost {
-		v.Failures = append(v.Failures, fmt.Sprintf("the group's addresses were on two nodes for %d ms, at most %d ms expected",
-			apart.Milliseconds(), e.TwoAtMost.Milliseconds()))
+		fail("the group's addresses were on two nodes for %d ms, at most %d ms expected", apart.Milliseconds(), e.TwoAtMost.Milliseconds())
 		v.Figures.TwoHolders = max(v.Figures.TwoHolders, apart)
+	}
+	if times > 0 && times == len(v.Failures) && crowded {
+		v.Inconclusive = true
 	}
 	return v
 }
 
-// judgeOne judges the history of one VIP.
-func judgeOne(h History, e Expect) Verdict {
+// of returns what is expected of one of the VIPs, counted as in History.Parts.
+func (e Expect) of(vip int) Expect {
+	switch {
+	case vip == 0:
+		return e
+	case vip <= len(e.Others):
+		return e.Others[vip-1]
+	}
+	return Expect{}
+}
+
+// judgeOne judges the history of one VIP by itself, and returns how many of its failures are
+// that a time was exceeded.
+func judgeOne(h History, e Expect) (v Verdict, times int) {
 	f := Measure(h)
 	if e.SilentAddress > 0 && f.TwoAddressed <= e.SilentAddress {
 		f.TwoHolders = f.TwoAnswering
 	}
-	v := Verdict{
+	v = Verdict{
 		Figures: f,
 		Split:   e.TwoAtLeast > 0 && f.TwoHolders >= e.TwoAtLeast,
 		Lost:    e.NobodyAtLeast > 0 && f.Nobody >= e.NobodyAtLeast,
@@ -111,11 +143,7 @@ func judgeOne(h History, e Expect) Verdict {
 	fail := func(format string, args ...any) {
 		v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
 	}
-	for _, text := range f.Missed {
-		fail("%s", text)
-	}
 	if _, ready := h.first(Ready); !ready {
-		fail("the run was never ready")
 		e = Expect{TwoAtMost: e.TwoAtMost} // the rest has not been tried
 	}
 	if f.Blind > BlindLimit {
@@ -135,12 +163,7 @@ func judgeOne(h History, e Expect) Verdict {
 	certain := len(v.Failures)
 	judgeSilence(f, e, fail)
 	judgeTakeover(f, e, fail)
-	times := len(v.Failures) - certain
-	for _, m := range h.Marks {
-		if m.Late {
-			times++
-		}
-	}
+	times = len(v.Failures) - certain
 	if e.Stays && f.Changes > 0 {
 		fail("the holder changed %d times, it should have stayed", f.Changes)
 	}
@@ -150,10 +173,7 @@ func judgeOne(h History, e Expect) Verdict {
 	if e.Holder != "" && f.Final != e.Holder {
 		fail("holder at the end is %s, %s expected", f.Final, e.Holder)
 	}
-	if times > 0 && times == len(v.Failures) && busy(h) {
-		v.Inconclusive = true
-	}
-	return v
+	return v, times
 }
 
 // busyShare is how much of the time processes may wait for a processor in a run whose

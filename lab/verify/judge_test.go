@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,54 @@ func TestJudgeOfTwoVIPs(t *testing.T) {
 	}
 	if f := Judge(split, Expect{}).Figures; f.TwoHolders != 11*ms {
 		t.Errorf("two holders %v", f.TwoHolders)
+	}
+}
+
+// On a crowded machine a run counts all the same when one of its VIPs, or what all have in
+// common, shows more than that a time was exceeded.
+func TestWhatACrowdedRunWithTwoVIPsProves(t *testing.T) {
+	slow := func(change func(*History)) History { // VI_2 is answered too late
+		h := powerOff()
+		h.Waiting = 5000 * ms
+		h.Others = []History{{Name: "VI_2", Spans: slices.Clone(h.Spans), Gaps: slices.Clone(h.Gaps)}}
+		change(&h)
+		return h
+	}
+	late := Expect{Others: []Expect{{Takeover: 2800 * ms}}}
+	tests := []struct {
+		name    string
+		history History
+		expect  Expect
+		want    bool // inconclusive
+	}{
+		{"one is late", slow(func(*History) {}), late, true},
+		{"both are late", slow(func(*History) {}), Expect{Takeover: 2800 * ms, Others: late.Others}, true},
+		{"one is late, and a wait was in vain", slow(func(h *History) {
+			h.Marks = append(h.Marks, Mark{At: 5000 * ms, Kind: Missed, Text: "waited in vain", Late: true})
+		}), late, true},
+		{"one is late, the other one has two holders", slow(func(h *History) {
+			h.Spans = append(h.Spans, Span{ARP, "n1", 4000 * ms, 4000 * ms})
+		}), late, false},
+		{"one is late, and the ledger is wrong", slow(func(*History) {}), Expect{Ledger: "n1:lost", Others: late.Others}, false},
+		{"one is late, and the group was in two places", slow(func(h *History) {
+			h.Spans[4].From, h.Others[0].Spans[0].To = 2000*ms, 3000*ms
+		}), Expect{Whole: true, Others: late.Others}, false},
+	}
+	for _, tt := range tests {
+		if v := Judge(tt.history, tt.expect); v.Inconclusive != tt.want || v.Pass() {
+			t.Errorf("%s: inconclusive %v: %q", tt.name, v.Inconclusive, v.Failures)
+		}
+	}
+}
+
+// What two VIPs show alike is told of each.
+func TestJudgeTellsOfEachVIP(t *testing.T) {
+	h := powerOff()
+	h.Marks = append(h.Marks, Mark{At: 5000 * ms, Kind: Missed, Text: "waited in vain"})
+	h.Others = []History{{Name: "VI_2", Spans: h.Spans}}
+	want := []string{"waited in vain", "holder at the end is n2, n1 expected", "VI_2: holder at the end is n2, n1 expected"}
+	if diff := cmp.Diff(want, Judge(h, Expect{Holder: "n1", Others: []Expect{{Holder: "n1"}}}).Failures); diff != "" {
+		t.Error(diff)
 	}
 }
 
