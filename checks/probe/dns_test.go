@@ -199,7 +199,7 @@ func TestDNSBrokenServers(t *testing.T) {
 
 func TestDNSRefusesToAsk(t *testing.T) {
 	for _, check := range []config.DNSCheck{{Type: "SOA", Name: "a..b"}, {Type: "SOA", Name: strings.Repeat("a", 64)}, {Type: "NOSUCH", Name: "."}} {
-		if _, err := New(config.Checker{Check: check}, Options{}); err == nil {
+		if _, err := New(config.Checker{Check: check}); err == nil {
 			t.Errorf("%+v can be asked", check)
 		}
 	}

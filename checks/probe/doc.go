@@ -11,7 +11,7 @@
 // Start reading at [New], which says what attempts at a checker are, and [NewWatcher], for
 // the checkers that report without any:
 //
-//	p, err := probe.New(checker, probe.Options{})
+//	p, err := probe.New(checker)
 //	...
 //	ctx, cancel := context.WithTimeout(ctx, probe.Limit(checker))
 //	defer cancel()

@@ -116,7 +116,7 @@ func TestRemovedWhileItWaits(t *testing.T) {
 		close(asked)
 		_, _ = io.Copy(io.Discard, conn)
 	})
-	p, err := New(get(silent, config.URL{Path: "/"}), Options{})
+	p, err := New(get(silent, config.URL{Path: "/"}))
 	if err != nil {
 		t.Fatal(err)
 	}

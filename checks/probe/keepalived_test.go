@@ -282,7 +282,7 @@ func find(t *testing.T, c config.Checker) Outcome {
 	if _, ok := c.Check.(config.FileCheck); ok {
 		return <-reports(t, c.Check.(config.FileCheck), Options{})
 	}
-	p, err := New(c, Options{})
+	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

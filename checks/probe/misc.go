@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,10 +26,8 @@ type miscProber struct {
 	hung   atomic.Pointer[chan error] // the end of a program that nobody waits for any more
 }
 
-func newMisc(check config.MiscCheck, o Options) *miscProber {
-	return &miscProber{check: check, script: script.Script{
-		Args: check.Command.Args, User: cmp.Or(check.User, check.Command.User, o.ScriptUser),
-	}}
+func newMisc(check config.MiscCheck) *miscProber {
+	return &miscProber{check: check, script: script.Script{Args: check.Command.Args, User: check.User}}
 }
 
 func (p *miscProber) Probe(ctx context.Context) Outcome {

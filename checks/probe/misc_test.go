@@ -51,23 +51,21 @@ func TestMisc(t *testing.T) {
 	}
 }
 
-// TestMiscRunsAs: the check's own user, or the one of all scripts.
+// TestMiscRunsAs: the check's own user.
 func TestMiscRunsAs(t *testing.T) {
 	if os.Getuid() != 0 {
 		missing(t, "not root")
 	}
-	for name, o := range map[string]Options{"nobody": {ScriptUser: "nobody"}, "daemon": {ScriptUser: "nobody"}} {
+	for _, name := range []string{"nobody", "daemon"} {
 		u, err := user.Lookup(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := misc("test $(id -u) = "+u.Uid, false)
-		if name == "daemon" {
-			check := c.Check.(config.MiscCheck)
-			check.User = name
-			c.Check = check
-		}
-		p, err := New(c, o)
+		check := c.Check.(config.MiscCheck)
+		check.User = name
+		c.Check = check
+		p, err := New(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +89,7 @@ func TestMiscTimeout(t *testing.T) {
 // TestMiscCannotBeKilled: a program that hangs in the kernel is not waited for, and not started
 // anew until it has ended.
 func TestMiscCannotBeKilled(t *testing.T) {
-	p := newMisc(config.MiscCheck{Command: config.Command{Args: []string{"check"}}, Timeout: time.Millisecond}, Options{})
+	p := newMisc(config.MiscCheck{Command: config.Command{Args: []string{"check"}}, Timeout: time.Millisecond})
 	end, started := make(chan struct{}), 0
 	hang := func(context.Context) error { started++; <-end; return errors.New("killed") }
 	const why = "check: hangs in the kernel and cannot be killed"

@@ -290,7 +290,7 @@ func TestNginx(t *testing.T) {
 // TestSlowPage: a page that takes too long is none.
 func TestSlowPage(t *testing.T) {
 	s := nginx(t)
-	p, err := New(get(s.plain, config.URL{Path: "/slow"}), Options{})
+	p, err := New(get(s.plain, config.URL{Path: "/slow"}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,17 +32,16 @@ type Watcher interface {
 	Watch(ctx context.Context, report func(Outcome))
 }
 
-// Options is what probes need to know beside the checker.
+// Options is what watchers need to know beside the checker.
 type Options struct {
-	Log        *slog.Logger
-	ScriptUser string // "user[:group]" of scripts that name none; empty: our own
-	Files      *Files // what all FILE_CHECKs share; nil: each has its own
+	Log   *slog.Logger
+	Files *Files // what all FILE_CHECKs share; nil: each has its own
 }
 
 // New returns the prober of a checker that makes attempts. One of HTTP_GET and SSL_GET
 // fetches the first URL: those of the others are made from checkers with one URL each. An
 // error says why there is none: a checker that is no good, or one for [NewWatcher].
-func New(c config.Checker, o Options) (Prober, error) {
+func New(c config.Checker) (Prober, error) {
 	switch check := c.Check.(type) {
 	case config.TCPCheck:
 		return tcpProber{c}, nil
@@ -53,7 +52,7 @@ func New(c config.Checker, o Options) (Prober, error) {
 	case config.DNSCheck:
 		return newDNS(c, check)
 	case config.MiscCheck:
-		return newMisc(check, o), nil
+		return newMisc(check), nil
 	case config.UDPCheck:
 		return udpProber{c, check}, nil
 	case config.PingCheck:

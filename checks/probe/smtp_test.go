@@ -43,7 +43,7 @@ const shortly = time.Second
 // soon makes an attempt that may take a time.
 func soon(t *testing.T, c config.Checker, limit time.Duration) Outcome {
 	t.Helper()
-	p, err := New(c, Options{})
+	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

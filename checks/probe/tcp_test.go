@@ -14,7 +14,7 @@ import (
 // attempt makes one attempt, of five seconds at the most.
 func attempt(t *testing.T, c config.Checker) Outcome {
 	t.Helper()
-	p, err := New(c, Options{})
+	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestTCPTimeout(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	p, err := New(config.Checker{Check: config.TCPCheck{}, Target: netip.MustParseAddrPort(l.Addr().String())}, Options{})
+	p, err := New(config.Checker{Check: config.TCPCheck{}, Target: netip.MustParseAddrPort(l.Addr().String())})
 	if err != nil {
 		t.Fatal(err)
 	}

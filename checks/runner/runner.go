@@ -34,8 +34,7 @@ const (
 
 // Config is what a Runner needs.
 type Config struct {
-	Log        *slog.Logger
-	ScriptUser string // "user[:group]" of scripts that name none; empty: our own
+	Log *slog.Logger
 	// Attempts is how many run at once on the network; default 8192, or a quarter of the
 	// file descriptors that we may have: without one a good server would be taken for a bad one.
 	Attempts int
@@ -120,7 +119,7 @@ func New(cfg Config) (*Runner, error) {
 	quarter := int(min(files.Cur/4, defaultAttempts))
 	return &Runner{
 		cfg:       cfg,
-		options:   probe.Options{Log: cfg.Log, ScriptUser: cfg.ScriptUser, Files: new(probe.Files)},
+		options:   probe.Options{Log: cfg.Log, Files: new(probe.Files)},
 		results:   make(chan []lvs.Result),
 		wake:      make(chan struct{}, 1),
 		scheduler: checks.New(),
@@ -244,7 +243,7 @@ func (r *Runner) add(ctx context.Context, now time.Time, m add) {
 		return
 	}
 	for _, page := range pages(m.c) {
-		p, err := probe.New(page, r.options)
+		p, err := probe.New(page)
 		if err != nil {
 			r.report(lvs.Result{Check: m.id, Why: err.Error()})
 			return

@@ -50,7 +50,7 @@ type daemon struct {
 	log *slog.Logger
 
 	balancer *lvs.Balancer
-	plan     plan
+	plan     settings.Settings
 	known    map[lvs.CheckID]lvs.Result // last results, for a successor
 	unsaved  bool                       // known has changed since it was last written
 	saving   bool                       // it is being written
@@ -74,15 +74,9 @@ type daemon struct {
 	workCtx    context.Context //nolint:containedctx // the lifetime of everything that Run starts
 }
 
-// plan is a configuration as this worker needs it.
-type plan struct {
-	settings.Settings
-	scriptUser string
-}
-
 // loaded is a configuration that was read beside the loop.
 type loaded struct {
-	plan plan
+	plan settings.Settings
 	err  error
 }
 
@@ -191,7 +185,7 @@ func (d *daemon) read() loaded {
 	if report.HasErrors() {
 		l.err = fmt.Errorf("%s has errors: `solovip config check %s` shows them", d.opt.File, d.opt.File)
 	} else {
-		l.plan = plan{settings.New(cfg), cfg.Global.ScriptUser}
+		l.plan = settings.New(cfg)
 		_, l.err = lvs.New(l.plan.LVS) // what it refuses must not become the plan
 	}
 	return l

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -205,7 +204,7 @@ func (d *daemon) notify(a lvs.Notify) {
 	if !ok {
 		return
 	}
-	s := script.Script{Args: c.Args, User: cmp.Or(c.User, d.plan.scriptUser)}
+	s := script.Script{Args: c.Args, User: c.User}
 	about := []any{"what", a.What.String(), "server", a.Server}
 	if a.Real.IsValid() {
 		about = append(about, "real_server", a.Real.String())

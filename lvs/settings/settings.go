@@ -19,14 +19,15 @@ type Settings struct {
 	// one check.
 	Checks map[lvs.CheckID]config.Checker
 
-	servers map[string]config.VirtualServer // by their names in LVS
+	servers    map[string]config.VirtualServer // by their names in LVS
+	scriptUser string                          // of scripts that name none
 }
 
 // New returns the settings of a configuration without errors. LVS.Overrides is left to be
 // filled in.
 func New(cfg *config.Config) Settings {
 	s := Settings{
-		Checks: make(map[lvs.CheckID]config.Checker), servers: make(map[string]config.VirtualServer),
+		Checks: make(map[lvs.CheckID]config.Checker), servers: make(map[string]config.VirtualServer), scriptUser: cfg.Global.ScriptUser,
 		LVS: lvs.Config{
 			Timeouts: lvs.Timeouts(cfg.LVS.Timeouts), Flush: cfg.LVS.Flush, InitNotifies: cfg.LVS.InitNotifies,
 		},
@@ -45,14 +46,14 @@ func New(cfg *config.Config) Settings {
 		}}
 	}
 	for _, v := range cfg.VirtualServers {
-		server := s.server(v, cfg.Global.ScriptUser)
+		server := s.server(v)
 		s.servers[server.Name] = v
 		s.LVS.Servers = append(s.LVS.Servers, server)
 	}
 	return s
 }
 
-// Script returns the script that a notification runs, if there is one.
+// Script returns the script that a notification runs, with the user that it runs as, if there is one.
 func (s Settings) Script(n lvs.Notify) (config.Command, bool) {
 	v := s.servers[n.Server]
 	var c config.Command
@@ -71,11 +72,12 @@ func (s Settings) Script(n lvs.Notify) (config.Command, bool) {
 			}
 		}
 	}
+	c.User = cmp.Or(c.User, s.scriptUser)
 	return c, len(c.Args) > 0
 }
 
 // server makes a virtual server.
-func (s Settings) server(v config.VirtualServer, scriptUser string) lvs.VirtualServer {
+func (s Settings) server(v config.VirtualServer) lvs.VirtualServer {
 	out := lvs.VirtualServer{
 		Name: v.Name, Quorum: v.Quorum, Hysteresis: v.Hysteresis, Omega: v.Omega, Follows: v.HASuspend, Group: v.Group != "",
 		Service: lvs.Service{Scheduler: v.Scheduler, Persistence: v.Persistence},
@@ -107,19 +109,19 @@ func (s Settings) server(v config.VirtualServer, scriptUser string) lvs.VirtualS
 		out.Sorry = &lvs.Sorry{Addr: v.Sorry.Addr, Forwarding: forwarding(v.Sorry.Forwarding), Inhibit: v.Sorry.Inhibit}
 	}
 	for _, r := range v.RealServers {
-		out.Reals = append(out.Reals, s.realServer(r, scriptUser))
+		out.Reals = append(out.Reals, s.realServer(r))
 	}
 	return out
 }
 
-func (s Settings) realServer(r config.RealServer, scriptUser string) lvs.RealServer {
+func (s Settings) realServer(r config.RealServer) lvs.RealServer {
 	out := lvs.RealServer{
 		Addr: r.Addr, Forwarding: forwarding(r.Forwarding), Weight: r.Weight, Upper: r.UpperThreshold, Lower: r.LowerThreshold,
 		Inhibit: r.Inhibit, SlowStart: r.SlowStart,
 	}
 	for _, c := range r.Checkers {
 		if misc, ok := c.Check.(config.MiscCheck); ok {
-			misc.User = cmp.Or(misc.User, scriptUser) // another user makes it another check
+			misc.User = cmp.Or(misc.User, s.scriptUser) // another user makes it another check
 			c.Check = misc
 		}
 		id := ID(c)

@@ -32,22 +32,33 @@ func load(t *testing.T, file string) Settings {
 	return s
 }
 
-// A reload that changes the user of all scripts changes the checks that are scripts, and no others.
-func TestTheScriptUserIsOfTheCheck(t *testing.T) {
-	of := func(user string) []lvs.Check {
+// The user of all scripts is that of those that name none. A reload that changes it changes the
+// checks that are scripts, and no others.
+func TestTheScriptUserIsOfThoseThatNameNone(t *testing.T) {
+	with := func(user string) Settings {
 		misc := config.Checker{Check: config.MiscCheck{Command: config.Command{Args: []string{"/bin/true"}}}}
 		own := config.Checker{Check: config.MiscCheck{Command: config.Command{Args: []string{"/bin/true"}}, User: "nobody"}}
 		return New(&config.Config{
 			Global: config.Global{ScriptUser: user},
 			VirtualServers: []config.VirtualServer{{RealServers: []config.RealServer{
 				{Checkers: []config.Checker{misc, own, {Check: config.TCPCheck{}}}},
-			}}},
-		}).LVS.Servers[0].Reals[0].Checks
+			}, QuorumUp: config.Command{Args: []string{"/bin/true"}}, QuorumDown: config.Command{Args: []string{"/bin/true"}, User: "nobody"}}},
+		})
 	}
-	root, another := of("root"), of("another")
+	one, two := with("root"), with("another")
+	root, another := one.LVS.Servers[0].Reals[0].Checks, two.LVS.Servers[0].Reals[0].Checks
 	for i, same := range []bool{false, true, true} {
 		if (root[i] == another[i]) != same {
 			t.Errorf("%s and %s: want the same check: %t", root[i].ID, another[i].ID, same)
+		}
+	}
+	for i, want := range []string{"another", "nobody"} {
+		if user := two.Checks[another[i].ID].Check.(config.MiscCheck).User; user != want {
+			t.Errorf("%s runs as %q, want %q", another[i].ID, user, want)
+		}
+		what := []lvs.Notification{lvs.QuorumUp, lvs.QuorumDown}[i]
+		if c, _ := two.Script(lvs.Notify{What: what, Server: two.LVS.Servers[0].Name}); c.User != want {
+			t.Errorf("the script of %s runs as %q, want %q", what, c.User, want)
 		}
 	}
 }
