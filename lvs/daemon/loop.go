@@ -190,9 +190,10 @@ func (d *daemon) stop(beat <-chan time.Time) error {
 }
 
 var (
-	errStopping = errors.New("it is stopping")
-	errNoChecks = errors.New("the checks have ended by themselves")
-	errTooMany  = errors.New("too many steps wait for a kernel that does not answer")
+	errStopping  = errors.New("it is stopping")
+	errNoChecks  = errors.New("the checks have ended by themselves")
+	errTooMany   = errors.New("too many steps wait for a kernel that does not answer")
+	errDiskHangs = errors.New("too much waits for a disk that does not answer")
 )
 
 // scriptLimit bounds a script: then its process group is killed, so that the next is run.

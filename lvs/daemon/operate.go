@@ -56,11 +56,14 @@ const storeLane = "store"
 
 // storeOverrides makes overrides durable beside the loop.
 func (d *daemon) storeOverrides(all []lvs.StoredOverride) {
-	d.lanes.Run(storeLane, func(context.Context) {
+	const forgotten = "what operators say of real servers will be forgotten at the next start: it cannot be stored"
+	if !d.lanes.Run(storeLane, func(context.Context) {
 		if err := writeOverrides(d.opt.StateDir, all); err != nil {
-			d.log.Error("what operators say of real servers will be forgotten at the next start: it cannot be stored", "err", err)
+			d.log.Error(forgotten, "err", err)
 		}
-	})
+	}) {
+		d.log.Error(forgotten, "err", errDiskHangs)
+	}
 }
 
 // respond hands the balancer's answer to whoever waits for it, once what it says is stored.
