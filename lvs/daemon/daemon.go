@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -132,7 +131,7 @@ func (d *daemon) firstPlan(ctx context.Context) (ready bool, err error) {
 	defer beat.Stop()
 	rested := time.After(d.opt.Pause)
 	d.opt.Beat()
-	for told := false; ; {
+	for {
 		select {
 		case <-rested:
 			d.load()
@@ -144,8 +143,7 @@ func (d *daemon) firstPlan(ctx context.Context) (ready bool, err error) {
 			case l.err == nil:
 				d.plan = l.plan
 				return true, nil
-			case !told:
-				told = true
+			default:
 				d.log.Error("checks and balancing wait for a configuration without errors", "err", l.err)
 			}
 		case <-d.opt.Reload:
@@ -245,6 +243,3 @@ type question struct {
 func (d *daemon) answer(q question) {
 	q.reply <- d.balancer.Snapshot(boottime.Now(), q.count)
 }
-
-// inRunDir returns the path of a file of this worker in the run directory.
-func inRunDir(dir, name string) string { return filepath.Join(control.LVSDir(dir), name) }

@@ -7,18 +7,22 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/control"
 	"github.com/solovip/solovip/lvs"
 )
 
 // resultsFile holds the last result of each check, for a successor to go on with should this
 // process die. It is in the run directory and not synced: it need not outlive the kernel,
 // whose table it speaks of.
-func resultsFile(runDir string) string { return inRunDir(runDir, "results.json") }
+func resultsFile(runDir string) string {
+	return filepath.Join(control.LVSDir(runDir), "results.json")
+}
 
 type savedResults struct {
 	Boot    string       `json:"boot"` // which boot of the host they are of
