@@ -1,6 +1,9 @@
 package boottime
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +35,16 @@ func Suspended() time.Duration {
 			return before.Sub(At(time.Duration(ts.Nano())))
 		}
 	}
+}
+
+// ID names this boot of the host: instants of this clock, and what the kernel holds, mean
+// nothing in another one.
+func ID() (string, error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("ask which boot of the host this is: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // At returns the instant that lies sinceBoot after the boot.

@@ -24,6 +24,17 @@ func TestWallIsCloseToWallClock(t *testing.T) {
 	}
 }
 
+func TestTheBootHasOneName(t *testing.T) {
+	one, err := boottime.ID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := boottime.ID()
+	if err != nil || one != two || len(one) != len("00000000-0000-0000-0000-000000000000") {
+		t.Errorf("this boot is %q, and then %q (%v)", one, two, err)
+	}
+}
+
 func TestTimerGoesOffAtItsInstant(t *testing.T) {
 	timer, err := boottime.NewTimer()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/control"
+	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -70,7 +71,7 @@ func TestResultsAreForTheSuccessor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	boot, err := bootID()
+	boot, err := boottime.ID()
 	if err != nil {
 		t.Fatal(err)
 	}

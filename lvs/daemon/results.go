@@ -14,6 +14,7 @@ import (
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/control"
+	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -50,7 +51,7 @@ func (d *daemon) save() {
 }
 
 func writeResults(runDir string, results []lvs.Result) error {
-	boot, err := bootID()
+	boot, err := boottime.ID()
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func readResults(runDir string, checks map[lvs.CheckID]config.Checker) []lvs.Res
 		return nil // there is none
 	}
 	var saved savedResults
-	boot, err := bootID()
+	boot, err := boottime.ID()
 	if err != nil || json.Unmarshal(text, &saved) != nil || saved.Boot != boot {
 		return nil
 	}
@@ -89,9 +90,4 @@ func forgetResults(runDir string) error {
 		return fmt.Errorf("remove the results of checks: %w", err)
 	}
 	return nil
-}
-
-func bootID() (string, error) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(text)), err
 }

@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"context"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/solovip/solovip/fencing"
@@ -26,11 +24,11 @@ func LedgerDir(stateDir string) string { return filepath.Join(stateDir, "ledger"
 // openLedger reads the ledger and returns the fencings that are still open. What cannot be
 // read is told and left out: a node must start from any disk.
 func (d *daemon) openLedger() []fencing.Record {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := boottime.ID()
 	if err != nil {
 		d.log.Error("fencings of former starts count as of another boot: which boot this is cannot be read", "err", err)
 	}
-	d.boot = strings.TrimSpace(string(boot))
+	d.boot = boot
 	dir := LedgerDir(d.opt.StateDir)
 	history, err := ledger.Read(dir)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/solovip/solovip/arbiter"
+	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/node"
 	"github.com/solovip/solovip/vrrp/vip"
 )
@@ -42,11 +42,11 @@ type runClaim struct {
 
 // openRunState reads what a former run has left. A file of an earlier boot is as none.
 func openRunState(dir string) (*runState, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := boottime.ID()
 	if err != nil {
 		return nil, fmt.Errorf("read the run state: %w", err)
 	}
-	fresh := runData{Boot: strings.TrimSpace(string(boot)), Claims: map[string]runClaim{}}
+	fresh := runData{Boot: boot, Claims: map[string]runClaim{}}
 	r := &runState{path: filepath.Join(dir, "claims.json"), data: fresh}
 	text, err := os.ReadFile(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
