@@ -2,7 +2,6 @@ package lvs
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -114,10 +113,10 @@ func (b *Balancer) realStatus(now time.Time, r *real, count Count) RealStatus {
 		st.Override = r.over.Kind.String()
 	}
 	for _, key := range r.server.cfg.Keys {
-		addr := r.server.place([]Destination{{Addr: r.cfg.Addr, Forwarding: r.cfg.Forwarding}}, key)[0].Addr
-		destinations := b.wanted.Table[key].Destinations
-		if i := slices.IndexFunc(destinations, func(d Destination) bool { return d.Addr == addr }); i >= 0 {
-			st.InTable, st.Weight = true, destinations[i].Weight // the same in all services
+		addr := r.server.at(r.cfg.Addr, r.cfg.Forwarding.Method, key)
+		entry := b.wanted.Table[key]
+		if i := entry.find(addr); i >= 0 {
+			st.InTable, st.Weight = true, entry.Destinations[i].Weight // the same in all services
 		}
 		if count == nil {
 			continue

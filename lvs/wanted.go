@@ -71,26 +71,32 @@ func (b *Balancer) wantServer(now time.Time, s *server) {
 }
 
 // place gives destinations the ports that they have in a service. Two that become the
-// same are one: the first. To the kernel a port 0 is that of the packet; keepalived writes it in a group.
+// same are one: the first.
 func (s *server) place(destinations []Destination, key ServiceKey) []Destination {
 	out := make([]Destination, 0, len(destinations))
 	seen := make(map[netip.AddrPort]bool, len(destinations))
 	for _, d := range destinations {
-		port := d.Addr.Port()
-		switch {
-		case d.Forwarding.Method == NAT && (port != 0 || s.cfg.Group):
-		case key.FWMark != 0 && d.Forwarding.Method != NAT:
-			port = 0 // nothing can change the port, and a mark has none
-		default:
-			port = key.Addr.Port()
-		}
-		d.Addr = netip.AddrPortFrom(d.Addr.Addr(), port)
+		d.Addr = s.at(d.Addr, d.Forwarding.Method, key)
 		if !seen[d.Addr] {
 			seen[d.Addr] = true
 			out = append(out, d)
 		}
 	}
 	return out
+}
+
+// at returns where a destination is in a service: with which port. To the kernel a port 0 is that of
+// the packet; keepalived writes it in a group.
+func (s *server) at(addr netip.AddrPort, m Method, key ServiceKey) netip.AddrPort {
+	port := addr.Port()
+	switch {
+	case m == NAT && (port != 0 || s.cfg.Group):
+	case key.FWMark != 0 && m != NAT:
+		port = 0 // nothing can change the port, and a mark has none
+	default:
+		port = key.Addr.Port()
+	}
+	return netip.AddrPortFrom(addr.Addr(), port)
 }
 
 // wantDaemons returns the sync daemons that are to run.
