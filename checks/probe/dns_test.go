@@ -14,31 +14,13 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/port"
 )
-
-// freeUDP returns a port of the address that nobody has.
-func freeUDP(t *testing.T, addr string) netip.AddrPort {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", addr+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.Close()
-	return netip.MustParseAddrPort(conn.LocalAddr().String())
-}
 
 // dnsmasq serves the zone corp.test with a real server.
 func dnsmasq(t *testing.T) netip.AddrPort {
 	t.Helper()
-	target := freeUDP(t, "127.0.0.1")
-	for { // until it is free over TCP too: dnsmasq wants both
-		l, err := net.Listen("tcp", target.String())
-		if err == nil {
-			_ = l.Close()
-			break
-		}
-		target = freeUDP(t, "127.0.0.1")
-	}
+	target := port.Hold(t, "127.0.0.1")
 	cmd := exec.CommandContext(t.Context(), program(t, "dnsmasq"), "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null",
 		"--pid-file=", "--user=", "--no-resolv", "--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces",
 		fmt.Sprintf("--port=%d", target.Port()), "--local=/corp.test/",
@@ -191,7 +173,7 @@ func TestDNSBrokenServers(t *testing.T) {
 		}
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		target := freeUDP(t, "127.0.0.1")
+		target := port.Hold(t, "127.0.0.1")
 		got := attempt(t, config.Checker{Check: config.DNSCheck{Type: "SOA", Name: "."}, Target: target})
 		verdict(t, got, "SOA of . at "+target.String(), "connection refused")
 	})

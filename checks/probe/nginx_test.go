@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/await"
+	"github.com/solovip/solovip/internal/port"
 )
 
 // nginxConf is a server with plain HTTP on the first port, TLS on the second, TLS for those with a
@@ -32,7 +34,7 @@ http {
 	client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
 	ssl_certificate server.pem; ssl_certificate_key server.key;
 	server {
-		listen 127.0.0.1:%[1]d default_server; listen 127.0.0.1:%[2]d ssl http2 default_server; listen [::1]:%[1]d;
+		listen 127.0.0.1:%[1]d default_server; listen 127.0.0.1:%[2]d ssl http2 default_server; listen [::1]:%[4]d;
 		root .;
 		location = /moved { return 302 /; }
 		location = /ill { return 503; }
@@ -65,24 +67,15 @@ type site struct {
 // nginx runs one until the test ends.
 func nginx(t *testing.T) site {
 	t.Helper()
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("nginx is not installed: ", err)
-		}
-		t.Skip("nginx is not installed: ", err)
-	}
+	path := program(t, "nginx")
 	s := site{dir: t.TempDir()}
 	s.ca, s.certificate, s.locks = filepath.Join(s.dir, "ca.pem"), filepath.Join(s.dir, "client.pem"), filepath.Join(s.dir, "client-locked.key")
 	makeCertificates(t, s.dir)
-	for _, to := range []*netip.AddrPort{&s.plain, &s.secure, &s.mutual} {
-		*to = freePort(t)
-	}
-	s.plain6 = netip.AddrPortFrom(netip.IPv6Loopback(), s.plain.Port())
+	s.plain, s.secure, s.mutual, s.plain6 = port.Hold(t, "127.0.0.1"), port.Hold(t, "127.0.0.1"), port.Hold(t, "127.0.0.1"), port.Hold(t, "::1")
 	write(t, filepath.Join(s.dir, "page.html"), page)
-	write(t, filepath.Join(s.dir, "nginx.conf"), fmt.Sprintf(nginxConf, s.plain.Port(), s.secure.Port(), s.mutual.Port()))
+	write(t, filepath.Join(s.dir, "nginx.conf"), fmt.Sprintf(nginxConf, s.plain.Port(), s.secure.Port(), s.mutual.Port(), s.plain6.Port()))
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, "-p", s.dir, "-c", "nginx.conf", "-e", "stderr")
+	cmd := exec.CommandContext(ctx, path, "-p", s.dir, "-c", "nginx.conf", "-e", "stderr")
 	var log strings.Builder
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
@@ -95,38 +88,16 @@ func nginx(t *testing.T) site {
 			t.Log(log.String())
 		}
 	})
-	for _, port := range []netip.AddrPort{s.plain, s.secure, s.mutual} {
-		waitFor(t, port)
+	for _, at := range []netip.AddrPort{s.plain, s.secure, s.mutual, s.plain6} {
+		await.That(t, "nginx listens at "+at.String(), func() bool {
+			conn, err := net.Dial("tcp", at.String())
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err == nil
+		})
 	}
 	return s
-}
-
-// waitFor waits until something listens.
-func waitFor(t *testing.T, addr netip.AddrPort) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
-		conn, err := net.Dial("tcp", addr.String())
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// freePort returns a port that nobody listens at, but for those who take it meanwhile.
-func freePort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return netip.MustParseAddrPort(l.Addr().String())
 }
 
 func write(t *testing.T, path, text string) {

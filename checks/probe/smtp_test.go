@@ -78,9 +78,7 @@ func exim(t *testing.T, lines ...string) netip.AddrPort {
 		"host_lookup =", "helo_lookup_domains =", "rfc1413_hosts =", "tls_advertise_hosts =",
 	}, lines...)
 	file := filepath.Join(dir, "exim.conf")
-	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, file, strings.Join(lines, "\n")+"\n")
 	return listen(t, "127.0.0.1:0", func(conn net.Conn) {
 		defer func() { _ = conn.Close() }()
 		socket, err := conn.(*net.TCPConn).File()

@@ -9,18 +9,13 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/port"
 )
 
 // attempt makes one attempt, of five seconds at the most.
 func attempt(t *testing.T, c config.Checker) Outcome {
 	t.Helper()
-	p, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	return p.Probe(ctx)
+	return soon(t, c, 5*time.Second)
 }
 
 // listen accepts connections on a port of its own and gives each to handle.
@@ -48,12 +43,7 @@ func closeIt(conn net.Conn) { _ = conn.Close() }
 func TestTCP(t *testing.T) {
 	open := listen(t, "127.0.0.1:0", closeIt)
 	open6 := listen(t, "[::1]:0", closeIt)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shut := netip.MustParseAddrPort(l.Addr().String())
-	_ = l.Close()
+	shut := port.Hold(t, "127.0.0.1")
 	for _, row := range []struct {
 		name string
 		c    config.Checker
@@ -83,16 +73,11 @@ func TestTCPComesFrom(t *testing.T) {
 		from <- netip.MustParseAddrPort(conn.RemoteAddr().String())
 		_ = conn.Close()
 	})
-	l, err := net.Listen("tcp", "127.0.0.7:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := netip.MustParseAddrPort(l.Addr().String()).Port() // nobody else's
-	_ = l.Close()
+	ours := port.Hold(t, "0.0.0.0").Port()
 	for _, bind := range []netip.AddrPort{
 		netip.AddrPortFrom(netip.MustParseAddr("127.0.0.8"), 0),
-		netip.AddrPortFrom(netip.MustParseAddr("127.0.0.7"), port),
-		netip.AddrPortFrom(netip.Addr{}, port),
+		netip.AddrPortFrom(netip.MustParseAddr("127.0.0.7"), ours),
+		netip.AddrPortFrom(netip.Addr{}, ours),
 	} {
 		for range 3 {
 			if got := attempt(t, config.Checker{Check: config.TCPCheck{}, Target: target, Bind: bind}); !got.OK {

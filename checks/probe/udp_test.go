@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/port"
 )
 
 func TestUDP(t *testing.T) {
@@ -62,8 +63,8 @@ func TestUDP(t *testing.T) {
 			verdict(t, got, "udp "+target.String(), row.why)
 		})
 	}
-	for _, addr := range []string{"127.0.0.1", "[::1]"} {
-		target := freeUDP(t, addr)
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		target := port.Hold(t, addr)
 		got := attempt(t, config.Checker{Check: config.UDPCheck{MaxReply: 255}, Target: target})
 		verdict(t, got, "udp "+target.String(), "connection refused")
 	}

@@ -22,6 +22,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"internal/tidy", ""},
 	{"internal/await", ""},
 	{"internal/golden", ""},
+	{"internal/port", ""},
 	{"internal/browser", ""}, // for tests of pages
 
 	// The pure core: decides.
@@ -83,7 +84,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 }
 
 // anyTest are the tools that every test may import, and nothing else.
-const anyTest = "internal/await internal/golden"
+const anyTest = "internal/await internal/golden internal/port"
 
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.
