@@ -46,9 +46,9 @@ func timingCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			cfg, report := config.Load(file, config.Options{ConfigID: c.String("config-id")})
-			if report.HasErrors() {
-				return cli.Exit(fmt.Sprintf("%s has errors: 'solovip config check %s' shows them", file, file), exitUsage)
+			cfg, err := loadConfig(c, file)
+			if err != nil {
+				return cli.Exit(err, exitUsage)
 			}
 			t, err := daemon.Timing(cfg)
 			if err != nil {
@@ -139,6 +139,15 @@ func oneFile(c *cli.Context) (string, error) {
 		return c.Args().First(), nil
 	}
 	return "", cli.Exit(fmt.Sprintf("one FILE at a time: '%s --help' shows the usage", c.Command.HelpName), exitUsage)
+}
+
+// loadConfig returns a configuration that has no errors.
+func loadConfig(c *cli.Context, file string) (*config.Config, error) {
+	cfg, report := config.Load(file, config.Options{ConfigID: c.String("config-id")})
+	if report.HasErrors() {
+		return nil, fmt.Errorf("%s has errors: 'solovip config check %s' shows them", file, file)
+	}
+	return cfg, nil
 }
 
 // checkConfig prints every finding, then a line that sums them up.

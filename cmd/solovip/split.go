@@ -142,11 +142,7 @@ func splitConfig(c *cli.Context) (*config.Config, error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !c.IsSet("use-file") {
 		return nil, nil //nolint:nilnil // none is an answer
 	}
-	cfg, report := config.Load(file, config.Options{ConfigID: c.String("config-id")})
-	if report.HasErrors() {
-		return nil, fmt.Errorf("%s has errors: 'solovip config check %s' shows them", file, file)
-	}
-	return cfg, nil
+	return loadConfig(c, file)
 }
 
 // splitPorts returns the ports of the mesh and of the witness's members.
