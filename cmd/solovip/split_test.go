@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/solovip/solovip/control"
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/lab/split"
 	"github.com/solovip/solovip/node"
 )
@@ -152,12 +152,14 @@ witness {
 // A split from its beginning to its end, beside a node that notices it.
 func TestSplitTellsWhatTheNodeMakesOfIt(t *testing.T) {
 	alone(t)
-	dir := noticing(t)
-	code, out, errOut := solovip(t, strings.Fields("split --yes --block vrrp --peer 192.0.2.2 --for 1s --run-dir "+dir)...)
-	if code != 0 || errOut != "" {
-		t.Errorf("exit code %d, stderr %q", code, errOut)
+	var said, errOut await.Log
+	dir := noticing(t, &said)
+	args := strings.Fields("solovip split --yes --block vrrp --peer 192.0.2.2 --for 2s --run-dir " + dir)
+	if code := run(t.Context(), args, &said, &errOut); code != 0 || errOut.String() != "" {
+		t.Errorf("exit code %d, stderr %q", code, &errOut)
 	}
-	for _, want := range []string{"--- before\nSAFE", "\ncut off; the kernel ends it at ", "s\nDEGRADED", "\nover after 1", "s\nSAFE", "--- after\nSAFE"} {
+	out := said.String()
+	for _, want := range []string{"--- before\nSAFE", "\ncut off; the kernel ends it at ", "s\nDEGRADED", "\nover after 2", "s\nSAFE", "--- after\nSAFE"} {
 		at := strings.Index(out, want)
 		if at < 0 {
 			t.Fatalf("%q does not come, or not in its place, in what is left of the output:\n%s", want, out)
@@ -178,26 +180,29 @@ func TestSplitEndsAtOnce(t *testing.T) {
 	if code != exitFailed || !strings.Contains(errOut, "'solovip split --end'") {
 		t.Errorf("a second cut: exit code %d, %q", code, errOut)
 	}
-	for _, want := range []string{"ended: it had another 1m0s\n", "no cut is in force\n"} {
-		if code, out, errOut := solovip(t, "split", "--end"); code != 0 || out != want || errOut != "" {
-			t.Errorf("exit code %d, %q, %q; want %q", code, out, errOut, want)
-		}
+	code, out, errOut := solovip(t, "split", "--end")
+	word, ended := strings.CutPrefix(strings.TrimSuffix(out, "\n"), "ended: it had another ")
+	if left, err := time.ParseDuration(word); code != 0 || errOut != "" || !ended || err != nil || left > cut.For || left < cut.For-deadline {
+		t.Errorf("exit code %d, %q, %q; want nearly all of %v to be left", code, out, errOut, cut.For)
+	}
+	const none = "no cut is in force\n"
+	if code, out, errOut := solovip(t, "split", "--end"); code != 0 || out != none || errOut != "" {
+		t.Errorf("exit code %d, %q, %q; want %q", code, out, errOut, none)
 	}
 }
 
-// noticing runs the control socket of a node that is degraded from 0.2 s after it was first
-// asked until 1.3 s after.
-func noticing(t *testing.T) (dir string) {
+// noticing runs the control socket of a node that notices a cut one look after the command has
+// said that there is one, and its end one look after that.
+func noticing(t *testing.T, said *await.Log) (dir string) {
 	t.Helper()
-	var asked time.Time
-	var once sync.Once
 	snap := lease(node.Safe)
-	s := control.Server{Snapshot: func() node.Snapshot {
-		once.Do(func() { asked = time.Now() })
+	noticed := false
+	s := control.Server{Snapshot: func() node.Snapshot { // never called twice at once
 		now := *snap.Load()
-		if since := time.Since(asked); since > 200*time.Millisecond && since < 1300*time.Millisecond {
+		if noticed {
 			now.Safety = node.Degraded
 		}
+		noticed = strings.Contains(said.String(), "\ncut off") && !strings.Contains(said.String(), "\nover")
 		return now
 	}}
 	dir = t.TempDir()
