@@ -17,7 +17,7 @@ type Phase uint8
 // The phases, in the order they are passed through.
 const (
 	Idle      Phase = iota // not held, nothing of it is here
-	Storing                // permission is there; the token is being made durable
+	Storing                // permission is there; the token is being made durable, or in plain VRRP the master lets go
 	Adding                 // the gate is armed; the addresses are being put on
 	Held                   // addresses on, adverts sent
 	Leaving                // gate shut; addresses being taken off, guards being stopped
@@ -279,7 +279,7 @@ func (n *Node) take(now time.Time, c *claim) {
 	switch {
 	case n.cfg.Mode == arbiter.ModeVRRP:
 		c.token, c.guardsAt = 0, now
-		n.add(now, c)
+		n.preempt(now, c)
 		return
 	case n.lease != nil && n.leased(now, c):
 		c.token, _, _ = n.lease.Permission(c.cfg.Name)
@@ -298,6 +298,22 @@ func (n *Node) take(now time.Time, c *claim) {
 	c.waitForGuards(n, now)
 	c.enter(Storing, now)
 	n.emit(StoreToken{Claim: c.cfg.Name, Token: c.token})
+}
+
+// preemptLead is how long before the addresses a live master of plain VRRP is told to let go: what
+// its processing takes, on a busy host too. keepalived tells it afterwards, and both hold meanwhile.
+const preemptLead = 30 * time.Millisecond
+
+// preempt takes in plain VRRP: a live master of lower priority is told first.
+func (n *Node) preempt(now time.Time, c *claim) {
+	if !slices.ContainsFunc(c.instances, func(in *instance) bool { return in.preempts }) {
+		n.add(now, c)
+		return
+	}
+	c.enter(Storing, now)
+	for _, in := range c.instances {
+		n.drive(now, in, vrrp.Preempt{})
+	}
 }
 
 // add arms the gate and then puts the addresses on.

@@ -91,6 +91,9 @@ func (c *claim) deadlines(n *Node, now time.Time, d *earliest) {
 		}
 	case Storing, Adding:
 		d.add(c.verdict.Until)
+		if c.phase == Storing && n.cfg.Mode == arbiter.ModeVRRP {
+			d.add(c.since.Add(preemptLead))
+		}
 		if again := c.asked.Add(takeEvery); c.phase == Storing && now.Before(again) {
 			d.add(again)
 		}

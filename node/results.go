@@ -48,12 +48,13 @@ func (n *Node) tokenStored(now time.Time, c *claim, err error) {
 	n.settleStoring(now, c)
 }
 
-// settleStoring puts the claim on once its token is durable, if nothing has come up meanwhile.
+// settleStoring puts the claim on once its token is durable and a preempted master was told, if nothing has come up meanwhile.
 func (n *Node) settleStoring(now time.Time, c *claim) {
 	switch {
 	case c.verdict.Do != arbiter.Hold:
 		n.abandon(now, c, c.verdict.Why)
 	case c.stored < c.token:
+	case n.cfg.Mode == arbiter.ModeVRRP && now.Before(c.since.Add(preemptLead)):
 	case n.permits() && n.outdated(now, c):
 		n.abandon(now, c, fmt.Sprintf("token %d has been used meanwhile", c.token))
 	case n.cfg.Mode == arbiter.ModeVeto && !n.alone(now, c):

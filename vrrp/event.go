@@ -6,7 +6,7 @@ import (
 )
 
 // Event is what a Machine is told. The variants are Start, Tick, Received,
-// SetPriority, SetFault, Grant, Yield and Stop.
+// SetPriority, SetFault, Preempt, Grant, Yield and Stop.
 //
 //sumtype:decl
 type Event interface{ isEvent() }
@@ -39,6 +39,12 @@ type SetFault struct {
 	Why   string // for people; of a Fault
 }
 
+// Preempt says that the node is about to take the addresses from the live master of lower
+// priority that a Want has told of. BACKUP sends one advert, by which that master lets go (RFC 9568
+// section 6.4.3), so that the composer can wait for it with the addresses and with Grant. Without
+// a live master, and in every other state, it does nothing.
+type Preempt struct{}
+
 // Grant says that the virtual addresses are on: be MASTER. The composer may send it at
 // any time in BACKUP, wanted or not (a hand-over waits for no timer). In INIT, FAULT
 // and MASTER it does nothing.
@@ -59,6 +65,7 @@ func (Tick) isEvent()        {}
 func (Received) isEvent()    {}
 func (SetPriority) isEvent() {}
 func (SetFault) isEvent()    {}
+func (Preempt) isEvent()     {}
 func (Grant) isEvent()       {}
 func (Yield) isEvent()       {}
 func (Stop) isEvent()        {}
@@ -71,7 +78,7 @@ func (Stop) isEvent()        {}
 type Action interface{ isAction() }
 
 // Send asks for an advert to the group or to all unicast peers. It comes only while
-// MASTER; the farewell with priority 0 comes just before the Changed out of MASTER.
+// MASTER, or on Preempt; the farewell with priority 0 comes just before the Changed out of MASTER.
 type Send struct{ Packet Packet }
 
 // Want says that the machine would be MASTER now. It stays BACKUP and says so again

@@ -83,7 +83,7 @@ func (g *bytesSource) duration(m *Machine, now time.Time) time.Duration {
 }
 
 func (g *bytesSource) event(m *Machine) Event {
-	switch b := g.byte() % 16; b {
+	switch b := g.byte() % 17; b {
 	case 0:
 		return Start{}
 	case 1:
@@ -98,6 +98,8 @@ func (g *bytesSource) event(m *Machine) Event {
 		return Grant{}
 	case 7, 8, 9, 10:
 		return Tick{}
+	case 16:
+		return Preempt{}
 	default:
 		ev := advertOf(m, "10.0.0.1", g.byte())
 		ev.Source = netip.AddrFrom4([4]byte{10, 0, 0, g.byte() % 4})
@@ -168,6 +170,9 @@ func (w *watcher) action(ev Event, a, next Action) error {
 		}
 		if err := onWire(a.Packet); err != nil {
 			return err
+		}
+		if _, ok := ev.(Preempt); ok && w.wants {
+			return only(StateBackup)
 		}
 		return only(StateMaster)
 	case Announce:

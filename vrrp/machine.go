@@ -136,7 +136,7 @@ func (m *Machine) stepInit(now time.Time, ev Event) {
 		m.setPriority(ev.Priority)
 	case SetFault:
 		m.setFault(ev)
-	case Tick, Received, Grant, Yield, Stop: // nothing runs here
+	case Tick, Received, Preempt, Grant, Yield, Stop: // nothing runs here
 	}
 }
 
@@ -155,6 +155,10 @@ func (m *Machine) stepBackup(now time.Time, ev Event) {
 		m.setFault(ev)
 		if ev.Fault {
 			m.becomeFault(now)
+		}
+	case Preempt:
+		if m.Wants() && m.wantAlive {
+			m.send(m.priority)
 		}
 	case Grant:
 		m.becomeMaster(now)
@@ -188,7 +192,7 @@ func (m *Machine) stepMaster(now time.Time, ev Event) {
 	case Stop:
 		m.sayGoodbye()
 		m.becomeInit(now)
-	case Start, Grant: // already so
+	case Start, Preempt, Grant: // already so
 	}
 }
 
@@ -207,7 +211,7 @@ func (m *Machine) stepFault(now time.Time, ev Event) {
 		}
 	case Stop:
 		m.becomeInit(now)
-	case Start, Tick, Grant, Yield: // a node in FAULT takes nothing
+	case Start, Tick, Preempt, Grant, Yield: // a node in FAULT takes nothing
 	}
 }
 

@@ -195,10 +195,10 @@ func TestIdleEvents(t *testing.T) {
 		StateFault:  {SetFault{Fault: true}, Start{}},
 	}
 	idle := map[State][]Event{
-		StateInit:   {Tick{}, Grant{}, Yield{}, Stop{}, SetPriority{Priority: 5}, SetFault{Fault: true}, SetFault{}},
-		StateBackup: {Start{}, Tick{}, Yield{}, SetPriority{Priority: 5}, SetFault{}},
-		StateMaster: {Start{}, Tick{}, Grant{}, SetPriority{Priority: 5}, SetFault{}},
-		StateFault:  {Start{}, Tick{}, Grant{}, Yield{}, SetPriority{Priority: 5}, SetFault{Fault: true, Why: "another"}},
+		StateInit:   {Tick{}, Preempt{}, Grant{}, Yield{}, Stop{}, SetPriority{Priority: 5}, SetFault{Fault: true}, SetFault{}},
+		StateBackup: {Start{}, Tick{}, Preempt{}, Yield{}, SetPriority{Priority: 5}, SetFault{}},
+		StateMaster: {Start{}, Tick{}, Preempt{}, Grant{}, SetPriority{Priority: 5}, SetFault{}},
+		StateFault:  {Start{}, Tick{}, Preempt{}, Grant{}, Yield{}, SetPriority{Priority: 5}, SetFault{Fault: true, Why: "another"}},
 	}
 	for state, events := range idle {
 		for _, ev := range events {

@@ -17,7 +17,7 @@ import (
 //
 //	machine KEY=VALUE...    a new machine; defaults are those of defaultConfig.
 //	                        grant=auto answers each Want with Grant at once
-//	start | stop | grant | tick | yield [quiet] [WHY] | fault WHY | clear | priority N
+//	start | stop | preempt | grant | tick | yield [quiet] [WHY] | fault WHY | clear | priority N
 //	hear [KEY=VALUE...]     an advert from 10.0.0.2; defaults are those of the machine's
 //	                        own; times=N and every=D repeat it, running in between
 //	freeze D                lets time pass, and the machine sees nothing of it
@@ -58,6 +58,8 @@ func (s *scriptRun) Command(line string) error {
 		s.step(Start{})
 	case "stop":
 		s.step(Stop{})
+	case "preempt":
+		s.step(Preempt{})
 	case "grant":
 		s.step(Grant{})
 	case "tick":
