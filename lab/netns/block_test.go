@@ -29,7 +29,7 @@ func TestSwitchBlocksTraffic(t *testing.T) {
 		check := func(what string, from, to *host, want string) {
 			t.Helper()
 			forget(t, n1, n2, w1)
-			if got := passing(t, from, to); got != want {
+			if got := passing(t, from, to, want); got != want {
 				t.Errorf("%s: from %s to %s come %q, want %q", what, from.Name, to.Name, got, want)
 			}
 		}
