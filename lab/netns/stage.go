@@ -156,7 +156,9 @@ func play(ctx context.Context, job Job, progress func(verify.Mark)) (result Resu
 	if err := cmp.Or(failed, err); err != nil {
 		return Result{}, err
 	}
-	history.Ledger = p.ledgers()
+	if history.Ledger, err = p.ledgers(); err != nil {
+		return Result{}, err
+	}
 	result = Result{History: history, Said: p.seen.hearsay(), Logs: p.logs()}
 	if !job.Keep {
 		return result, nil
