@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/internal/boottime"
 )
 
@@ -239,14 +240,10 @@ func (l *link) answers(kind string) []time.Time {
 // waitFor waits until the holder was heard so after the given instant.
 func (l *link) waitFor(kind string, after time.Time) {
 	l.t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-tick.C {
-		if a := l.answers(kind); len(a) > 0 && a[len(a)-1].After(after) {
-			return
-		}
-	}
-	l.t.Fatalf("no %q was heard", kind)
+	await.That(l.t, kind+" is heard", func() bool {
+		a := l.answers(kind)
+		return len(a) > 0 && a[len(a)-1].After(after)
+	})
 }
 
 // every does something each millisecond until the test ends.

@@ -58,12 +58,7 @@ func TestVIPsOfAVirtualMACFallSilent(t *testing.T) {
 	asked := []netip.Addr{vips[0], vips[99], vips[199]}
 	l.ask(asked...)
 	l.talk(vips[0])
-	var deadline time.Time
-	for range 3 {
-		until(boottime.Now().Add(150 * time.Millisecond))
-		deadline = boottime.Now().Add(500 * time.Millisecond)
-		check(t, g.Arm(deadline, vips))
-	}
+	deadline := renewed(t, g, vips)
 	until(deadline.Add(300 * time.Millisecond))
 	for _, a := range asked {
 		l.wantSilence("arp "+a.String(), deadline)
@@ -72,7 +67,7 @@ func TestVIPsOfAVirtualMACFallSilent(t *testing.T) {
 	l.wantSilence("udp "+vips[0].String(), deadline)
 	// They have expired, which is as if somebody had removed them: the gate is made anew, whole.
 	again := boottime.Now()
-	check(t, g.Arm(again.Add(5*time.Second), vips))
+	check(t, g.Arm(again.Add(time.Minute), vips))
 	for _, a := range asked {
 		l.waitFor("arp "+a.String(), again)
 	}
