@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -100,11 +101,15 @@ func (o *observer) hearOnce(ctx context.Context, h *host) (said bool) {
 	return said
 }
 
+// vrrpStates are those that keepalived tells of.
+var vrrpStates = []string{"MASTER", "BACKUP", "FAULT", "STOP", "DELETED"}
+
 // state reads what keepalived tells by its FIFO: INSTANCE "VI_1" MASTER 150. It returns
-// nothing for a line about something else.
+// nothing for a line about something else, nor for what else an instance tells: a master that
+// hears an advert of a lower priority says MASTER_RX_LOWER_PRI, and is master.
 func state(line string) (instance, state string) {
 	words := strings.Fields(line)
-	if len(words) < 3 || words[0] != "INSTANCE" {
+	if len(words) < 3 || words[0] != "INSTANCE" || !slices.Contains(vrrpStates, words[2]) {
 		return "", ""
 	}
 	return strings.Trim(words[1], `"`), words[2]
