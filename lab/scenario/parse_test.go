@@ -130,6 +130,8 @@ func TestMistakes(t *testing.T) {
 		{"the first claim is not another one", begin + "expect lease\n    claim VI_1\n", `f:6:11: "VI_1" is the first claim;`},
 		{"a ledger", begin + "expect lease\n    ledger n1\n", `f:6:12: "n1" is not what ledgers of fencings hold: write NODE:CAUSE with commas between, or "none"`},
 		{"keepalived has no ledger", begin + "expect keepalived\n    ledger none\n", `keepalived has no ledger of fencings`},
+		{"two holders at least, and at most none", begin + "expect keepalived\n    two-holders at-least 1s\n", `what is expected of keepalived: two-holders at-least so much needs an at-most that is not less: without one it is 0`},
+		{"bounds that cross", begin + "expect lease\n    nobody at-least 2s at-most 1s\n", `nobody at-least is more than at-most`},
 		{"a share of nothing", begin + "    drop n1 300% of ip\n" + end, `f:5:13: "300%" is not a kind of traffic;`},
 	}
 	for _, tt := range tests {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/solovip/solovip/lab/verify"
 )
 
 // maxHosts is how many hosts a scenario may have.
@@ -102,6 +104,11 @@ func (s Scenario) validateExpect() error {
 		if e.Ledger != "" && !system.Solovip() {
 			return fmt.Errorf("%s has no ledger of fencings", system)
 		}
+		for _, of := range slices.Concat([]verify.Expect{e}, e.Others) {
+			if err := satisfiable(of); err != nil {
+				return fmt.Errorf("what is expected of %s: %w", system, err)
+			}
+		}
 		if e.Holder == "" || e.Holder == nobody {
 			continue
 		}
@@ -110,6 +117,17 @@ func (s Scenario) validateExpect() error {
 				return fmt.Errorf("there is no node %q to hold at the end", name)
 			}
 		}
+	}
+	return nil
+}
+
+// satisfiable reports bounds that no run can keep. Two holders have an upper one always.
+func satisfiable(e verify.Expect) error {
+	switch {
+	case e.TwoAtLeast > e.TwoAtMost:
+		return errors.New("two-holders at-least so much needs an at-most that is not less: without one it is 0, so write one, as in at-most 1h")
+	case e.Nobody > 0 && e.NobodyAtLeast > e.Nobody:
+		return errors.New("nobody at-least is more than at-most: no run can keep to both")
 	}
 	return nil
 }
