@@ -80,6 +80,21 @@ vrrp-blocked, solovip lease: two holders 3001 ms, nobody 0 ms, holder at the end
 	}
 }
 
+// Two that answer are not silenced, also when their kernels were seen to have the VIP for a
+// moment less.
+func TestTwoThatAnswerAreNotSilenced(t *testing.T) {
+	r := splitRun()
+	r.Result.History.Spans = append(r.Result.History.Spans,
+		verify.Span{Source: verify.Address, Node: "n1", From: 1000 * ms, To: 9980 * ms},
+		verify.Span{Source: verify.Address, Node: "n2", From: 5001 * ms, To: 7999 * ms})
+	r.Verdict = verify.Judge(r.Result.History, verify.Expect{})
+	var b strings.Builder
+	Printer{Out: &b}.Report(r)
+	if want := "TWO HOLDERS: the kernels of n1 and n2 both have the VIP"; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "silenced") {
+		t.Errorf("%q is not in\n%s", want, b.String())
+	}
+}
+
 func TestBriefReport(t *testing.T) {
 	good := splitRun()
 	good.Verdict = verify.Verdict{Figures: verify.Figures{Final: "n1"}}

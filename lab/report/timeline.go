@@ -109,10 +109,11 @@ func (r *Run) seen(p part, zero time.Duration) []entry {
 }
 
 // counts reports whether two that a source saw are two holders. Two kernels may have the
-// VIP where one is silenced: then the verdict has left that out.
+// VIP where one is silenced: then the verdict has left that out. Where two answered for as
+// long, none is.
 func (r *Run) counts(src verify.Source) bool {
 	f := r.Verdict.Figures
-	return src != verify.Address || f.TwoHolders > f.TwoAnswering
+	return src != verify.Address || f.TwoHolders > f.TwoAnswering || f.TwoAnswering > 0 && f.TwoAnswering >= f.TwoAddressed
 }
 
 func (r *Run) split(s verify.Split, vip string) string {
