@@ -90,7 +90,7 @@ func work(kind, diary string) int {
 			case s == syscall.SIGHUP:
 			case kind == "dies-stopping":
 				panic("on the way out")
-			case kind == "stubborn":
+			case kind == "stubborn", kind == "hangs":
 			default:
 				link.Final()
 				return 0
