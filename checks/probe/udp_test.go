@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/internal/port"
 )
 
@@ -101,6 +102,16 @@ func ownNetwork(t *testing.T, commands ...string) {
 	for _, c := range append([]string{"link set lo up"}, commands...) {
 		if out, err := exec.Command(ip, strings.Fields(c)...).CombinedOutput(); err != nil {
 			t.Fatalf("ip %s: %v: %s", c, err, out)
+		}
+	}
+	for _, c := range commands {
+		// The kernel does not wait for the routes to IPv6 addresses when it adds them.
+		if words := strings.Fields(c); words[0] == "address" && strings.Contains(words[2], ":") {
+			addr := netip.MustParsePrefix(words[2]).Addr().String()
+			await.That(t, "a route to "+addr, func() bool {
+				out, err := exec.Command(ip, "-6", "route", "get", addr).Output()
+				return err == nil && strings.HasPrefix(string(out), "local ")
+			})
 		}
 	}
 }
