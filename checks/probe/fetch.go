@@ -17,7 +17,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/solovip/solovip/config"
 )
@@ -65,8 +64,7 @@ func fetch(ctx context.Context, c config.Checker, check config.HTTPCheck, u conf
 		return Page{}, err
 	}
 	defer func() { _ = conn.Close() }() // what was read is read
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, conn)()
 	var page Page
 	switch {
 	case check.TLS == nil:
