@@ -177,7 +177,7 @@ func TestProbe(t *testing.T) {
 		{"10.9.0.3", nil},
 	}
 	for _, test := range tests {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		got, err := k.Probe(ctx, "veth0", netip.MustParseAddr(test.addr))
 		cancel()
 		if err != nil || !slices.Equal(got, test.want) {
@@ -216,7 +216,7 @@ func TestProbeNamesAllOwners(t *testing.T) {
 			}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	got, err := k.Probe(ctx, "veth0", vip100)
 	if want := []MAC{first, second}; err != nil || !slices.Equal(got, want) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // observe starts Observe of veth0 in the test's namespace and ends it with the test.
@@ -30,7 +32,7 @@ func observe(t *testing.T, k *Kernel, addrs ...netip.Addr) <-chan sighting {
 			if err != nil {
 				t.Errorf("Observe: %v", err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("Observe does not end with its context")
 		}
 	})
@@ -93,7 +95,7 @@ func TestObserve(t *testing.T) {
 		if want := (sighting{vip100, stranger}); got != want {
 			t.Errorf("saw %v, want %v", got, want)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(await.Patience):
 		t.Error("a reply in the name of the address was not reported")
 	}
 	far.enter(t)
@@ -104,7 +106,7 @@ func TestObserve(t *testing.T) {
 		if want := (sighting{vip101, stranger}); got != want {
 			t.Errorf("saw %v of arping, want %v", got, want)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(await.Patience):
 		t.Error("arping was not reported")
 	}
 }
@@ -129,7 +131,7 @@ func TestObserveInterface(t *testing.T) {
 	}()
 	down := time.NewTicker(50 * time.Millisecond) // also before Observe has begun: then it says so
 	defer down.Stop()
-	limit := time.After(5 * time.Second)
+	limit := time.After(await.Patience)
 	for {
 		run(t, "ip", "link", "set", "veth0", "down")
 		select {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // Addresses on an interface with the virtual router's own hardware address, as use_vmac makes
@@ -47,12 +49,9 @@ func TestAddressesOfAVirtualMAC(t *testing.T) {
 	for _, a := range vips {
 		must(t, k.Add(a, time.Second)) // the last renewal
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+	await.That(t, "all are gone after the end of their lifetime", func() bool {
 		on, err := k.AddressesOn(iface)
 		must(t, err)
-		if len(on) == 0 {
-			return
-		}
-	}
-	t.Error("addresses are on after the end of their lifetime")
+		return len(on) == 0
+	})
 }

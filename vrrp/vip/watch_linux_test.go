@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/internal/await"
 )
 
 // eventStream is a running Watch.
@@ -37,7 +39,7 @@ func watchWith(t *testing.T, k *Kernel, emit func(*eventStream, Event)) *eventSt
 			if err != nil {
 				t.Errorf("Watch: %v", err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("Watch does not end with its context")
 		}
 	})
@@ -45,14 +47,14 @@ func watchWith(t *testing.T, k *Kernel, emit func(*eventStream, Event)) *eventSt
 }
 
 // await waits until exactly this event comes.
-func (s *eventStream) await(t *testing.T, limit time.Duration, want Event) {
+func (s *eventStream) await(t *testing.T, want Event) {
 	t.Helper()
-	s.awaitFunc(t, limit, fmt.Sprintf("%+v", want), func(e Event) bool { return e == want })
+	s.awaitFunc(t, fmt.Sprintf("%+v", want), func(e Event) bool { return e == want })
 }
 
-func (s *eventStream) awaitFunc(t *testing.T, limit time.Duration, what string, match func(Event) bool) Event {
+func (s *eventStream) awaitFunc(t *testing.T, what string, match func(Event) bool) Event {
 	t.Helper()
-	deadline := time.After(limit)
+	deadline := time.After(await.Patience)
 	for {
 		select {
 		case e := <-s.events:
@@ -61,7 +63,7 @@ func (s *eventStream) awaitFunc(t *testing.T, limit time.Duration, what string, 
 				return e
 			}
 		case <-deadline:
-			t.Fatalf("%s did not come in %s; came: %+v", what, limit, s.seen)
+			t.Fatalf("%s did not come in %s; came: %+v", what, await.Patience, s.seen)
 		}
 	}
 }
@@ -70,7 +72,7 @@ func (s *eventStream) awaitFunc(t *testing.T, limit time.Duration, what string, 
 func (s *eventStream) awaitLink(t *testing.T, iface string, there, up bool) int {
 	t.Helper()
 	what := fmt.Sprintf("link %s there=%t up=%t", iface, there, up)
-	e := s.awaitFunc(t, 5*time.Second, what, func(e Event) bool {
+	e := s.awaitFunc(t, what, func(e Event) bool {
 		l, ok := e.(LinkEvent)
 		return ok && l.Interface == iface && (l.Index != 0) == there && l.Up == up
 	})
@@ -80,7 +82,7 @@ func (s *eventStream) awaitLink(t *testing.T, iface string, there, up bool) int 
 // awaitAddress waits for an address of veth0 to come or go.
 func (s *eventStream) awaitAddress(t *testing.T, iface, prefix string, added bool) {
 	t.Helper()
-	s.await(t, 5*time.Second, AddressEvent{iface, netip.MustParsePrefix(prefix), added})
+	s.await(t, AddressEvent{iface, netip.MustParsePrefix(prefix), added})
 }
 
 func TestWatchStartsWithWhatIsThere(t *testing.T) {
@@ -137,7 +139,7 @@ func TestWatchLinkThatLeavesBridge(t *testing.T) {
 	s.awaitAddress(t, "veth0", "10.9.0.1/24", true)
 	run(t, "ip", "link", "set", "veth0", "nomaster")
 	run(t, "ip", "address", "add", "10.9.0.3/24", "dev", "veth0") // marks the end
-	s.awaitFunc(t, 5*time.Second, "the mark", func(e Event) bool {
+	s.awaitFunc(t, "the mark", func(e Event) bool {
 		if l, ok := e.(LinkEvent); ok && l.Interface == "veth0" && l.Index == 0 {
 			t.Errorf("veth0 reported as gone")
 		}
@@ -156,7 +158,7 @@ func TestWatchAddresses(t *testing.T) {
 	}
 	s.awaitAddress(t, "veth0", "10.9.0.100/24", true)
 	run(t, "ip", "address", "delete", "10.9.0.100/24", "dev", "veth0")
-	s.awaitFunc(t, 5*time.Second, "VIP gone", func(e Event) bool {
+	s.awaitFunc(t, "VIP gone", func(e Event) bool {
 		if e == (AddressEvent{"veth0", vip.Prefix, true}) {
 			t.Error("a refresh was reported")
 		}
@@ -188,7 +190,7 @@ func TestWatchMakesUpForLostNotifications(t *testing.T) {
 	}
 	must(t, k.Delete(on("10.9.0.100/24"))) // this one falls off the end of the queue
 	close(goOn)
-	s.awaitFunc(t, 20*time.Second, "VIP gone", func(e Event) bool {
+	s.awaitFunc(t, "VIP gone", func(e Event) bool {
 		lost++
 		return e == AddressEvent{"veth0", netip.MustParsePrefix("10.9.0.100/24"), false}
 	})
