@@ -100,8 +100,10 @@ func Run(ctx context.Context, job Job, progress func(verify.Mark)) (_ Result, er
 	}
 	result, err := stage.read(progress)
 	if err == nil && job.Keep {
-		result.Kept, err = stage.keep(result.Kept)
-		return result, err
+		if result.Kept, err = stage.keep(result.Kept); err == nil {
+			return result, nil
+		}
+		_ = stage.cmd.Process.Kill() // or it would go on, and nobody could tell how to end it
 	}
 	return result, stage.end(err)
 }
