@@ -20,11 +20,12 @@ import (
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
 
 // machine is where keepalived makes checks: it does not without IPVS.
-var machine = vm.Shared{Name: "keepalived", Machine: vm.Machine{
+var machine = vmtest.Shared{Name: "keepalived", Machine: vm.Machine{
 	Modules: []string{"ip_vs"}, Spare: []string{"ip_vs_rr"}, Programs: []string{"ip", "ipvsadm", "/usr/sbin/keepalived"},
 }}
 
@@ -188,7 +189,7 @@ func (s *stage) answer(i int, heard []byte) (answers [][]byte) {
 // TestVMKeepalivedFindsTheSame: servers hear of us what they hear of keepalived, and we find
 // what it finds, but where a trial says otherwise.
 func TestVMKeepalivedFindsTheSame(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

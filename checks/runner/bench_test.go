@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/config"
-	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -260,7 +260,7 @@ func BenchmarkTCPChecks(b *testing.B) {
 // checks nothing where there is no IPVS, and a virtual machine is slow, so there are
 // fewer servers than in the benchmark.
 func TestVMAsManyAsKeepalived(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		const servers, services = 400, 4
 		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)

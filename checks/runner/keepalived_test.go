@@ -19,11 +19,12 @@ import (
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs/settings"
 )
 
 // machine is where keepalived makes checks: it does not without IPVS.
-var machine = vm.Shared{Name: "keepalived", Machine: vm.Machine{
+var machine = vmtest.Shared{Name: "keepalived", Machine: vm.Machine{
 	Modules: []string{"ip_vs"}, Spare: []string{"ip_vs_rr"}, Programs: []string{"ip", "ipvsadm", "/usr/sbin/keepalived"},
 }}
 
@@ -197,7 +198,7 @@ func (s *stage) answer(conn net.Conn) {
 // TestVMServersSeeNoDifference: they see of us what they see of keepalived, to the byte, and at the
 // same instants.
 func TestVMServersSeeNoDifference(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		for _, command := range []string{
 			"ip link set lo up", "ip route add local 10.6.0.0/24 dev lo", "ip route add local fd00:6::/64 dev lo",
 			// A full table of closed connections, as another test leaves it, is answered with a reset.

@@ -13,10 +13,11 @@ import (
 
 	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 )
 
 // balancer is a machine with IPVS: the kernel of this host may have none.
-var balancer = vm.Shared{Name: "balancer", Machine: vm.Machine{
+var balancer = vmtest.Shared{Name: "balancer", Machine: vm.Machine{
 	Modules: []string{"ip_vs_rr", "nf_tables", "veth", "bridge"}, Programs: []string{"ip", "ipvsadm", "nft"},
 }}
 
@@ -154,7 +155,7 @@ func (f *flow) in(d time.Duration) int64 {
 // servers, and nothing back from them, also of connections that were there; and goes on with
 // them once it holds again.
 func TestVMSilencesIPVS(t *testing.T) {
-	vm.Test(t, &balancer, func(t *testing.T) {
+	vmtest.Test(t, &balancer, func(t *testing.T) {
 		if out, err := exec.Command("sh", "-ec", balancerSetup).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

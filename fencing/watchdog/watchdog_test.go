@@ -13,6 +13,7 @@ import (
 	"github.com/solovip/solovip/fencing/watchdog"
 	"github.com/solovip/solovip/internal/boottime"
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 )
 
 func TestNoDevice(t *testing.T) {
@@ -29,7 +30,7 @@ func TestNoDevice(t *testing.T) {
 }
 
 // hardware is a machine with the emulated watchdog i6300esb.
-var hardware = vm.Shared{Name: "hardware", Machine: vm.Machine{Modules: []string{"i6300esb"}, Devices: []string{"i6300esb"}}}
+var hardware = vmtest.Shared{Name: "hardware", Machine: vm.Machine{Modules: []string{"i6300esb"}, Devices: []string{"i6300esb"}}}
 
 func open(t *testing.T) *watchdog.Device {
 	t.Helper()
@@ -46,7 +47,7 @@ func open(t *testing.T) *watchdog.Device {
 }
 
 func TestVMDevice(t *testing.T) {
-	vm.Test(t, &hardware, func(t *testing.T) {
+	vmtest.Test(t, &hardware, func(t *testing.T) {
 		d := open(t)
 		if d.Identity() != "i6300ESB timer" || d.NoWayOut() || d.Pretimeout() != 0 {
 			t.Errorf("it is %q, no way out: %t, pretimeout %v", d.Identity(), d.NoWayOut(), d.Pretimeout())
@@ -78,7 +79,7 @@ func TestVMDevice(t *testing.T) {
 // TestVMDisarmed: a device that was stopped does not reset the machine, and neither does one
 // that somebody else opened in time after it was left running.
 func TestVMDisarmed(t *testing.T) {
-	vm.Test(t, &hardware, func(t *testing.T) {
+	vmtest.Test(t, &hardware, func(t *testing.T) {
 		left := open(t)
 		if _, err := left.SetTimeout(3 * time.Second); err != nil {
 			t.Fatal(err)
@@ -99,7 +100,7 @@ func TestVMDisarmed(t *testing.T) {
 
 // TestVMNoWayOut: a driver that lets nobody stop it is known as such before it is relied on.
 func TestVMNoWayOut(t *testing.T) {
-	vm.Test(t, &stubborn, func(t *testing.T) {
+	vmtest.Test(t, &stubborn, func(t *testing.T) {
 		d, err := watchdog.Open("/dev/watchdog0")
 		if err != nil {
 			t.Fatal(err)
@@ -110,4 +111,4 @@ func TestVMNoWayOut(t *testing.T) {
 	})
 }
 
-var stubborn = vm.Shared{Name: "stubborn", Machine: vm.Machine{Modules: []string{"softdog nowayout=1 soft_margin=60"}}}
+var stubborn = vmtest.Shared{Name: "stubborn", Machine: vm.Machine{Modules: []string{"softdog nowayout=1 soft_margin=60"}}}

@@ -67,6 +67,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// The lab: judges the binary from outside, so it knows nothing of its inside.
 	{"lab/verify", ""},
 	{"lab/vm", ""},
+	{"lab/vmtest", "lab/vm"},
 	{"lab/disk", ""},
 	{"lab/scenario", "internal/nearest lab/verify"},
 	{"lab/split", ""},
@@ -89,17 +90,18 @@ const anyTest = "internal/await internal/golden internal/port"
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.
 var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
-	"vrrp":             "vrrp/rawip",          // talks to a real keepalived
-	"witness/etcd":     "witness/server",      // runs against a real etcd
-	"deploy":           "config",              // loads every sample
-	"fencing/gate":     "lab/vm",              // a kernel with IPVS
-	"lab/report":       "internal/browser",    // reads its page as people do
-	"lab/stories":      "lab/vm",              // a machine with a watchdog
-	"fencing/watchdog": "lab/vm",              // a machine to be reset
-	"lvs/ipvs":         "lab/vm",              // a kernel with IPVS
-	"lvs/settings":     "lab/vm lvs/ipvs",     // compares keepalived with us
-	"checks/probe":     "lab/vm",              // as the line above
-	"checks/runner":    "lab/vm lvs/settings", // as the line above
+	"vrrp":             "vrrp/rawip",                     // talks to a real keepalived
+	"witness/etcd":     "witness/server",                 // runs against a real etcd
+	"deploy":           "config",                         // loads every sample
+	"fencing/gate":     "lab/vm lab/vmtest",              // a kernel with IPVS
+	"lab/report":       "internal/browser",               // reads its page as people do
+	"lab/vm":           "lab/vmtest",                     // skips as they do
+	"lab/stories":      "lab/vm lab/vmtest",              // a machine with a watchdog
+	"fencing/watchdog": "lab/vm lab/vmtest",              // a machine to be reset
+	"lvs/ipvs":         "lab/vm lab/vmtest",              // a kernel with IPVS
+	"lvs/settings":     "lab/vm lab/vmtest lvs/ipvs",     // compares keepalived with us
+	"checks/probe":     "lab/vm lab/vmtest",              // as the line above
+	"checks/runner":    "lab/vm lab/vmtest lvs/settings", // as the line above
 }
 
 // pure lists the packages that open nothing, start nothing, read no clock, draw no

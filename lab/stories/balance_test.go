@@ -17,13 +17,14 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 )
 
 // The machines in which virtual servers are balanced: here there may be no IPVS. Each has an
 // end after some minutes of its own time, so the stories are told in two.
 var (
-	balancers = vm.Shared{Name: "balancers", Machine: balancingMachine()}
-	directors = vm.Shared{Name: "directors", Machine: balancingMachine()}
+	balancers = vmtest.Shared{Name: "balancers", Machine: balancingMachine()}
+	directors = vmtest.Shared{Name: "directors", Machine: balancingMachine()}
 )
 
 func balancingMachine() vm.Machine {
@@ -36,7 +37,7 @@ func balancingMachine() vm.Machine {
 }
 
 // balanced tells a story in one of the machines, which has the binary under test.
-func balanced(t *testing.T, machine *vm.Shared, story func(t *testing.T)) {
+func balanced(t *testing.T, machine *vmtest.Shared, story func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(binaryEnv) == "" {
 		bin, err := binary()
@@ -45,7 +46,7 @@ func balanced(t *testing.T, machine *vm.Shared, story func(t *testing.T)) {
 		}
 		machine.Files = map[string]string{"/solovip": bin}
 	}
-	vm.Test(t, machine, story)
+	vmtest.Test(t, machine, story)
 }
 
 // inside calls f on a thread in the machine's namespace; the sockets it makes stay there.

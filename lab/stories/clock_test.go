@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 )
 
 // Namespaces share the wall clock of their host, so the lab cannot step it. A machine of its own can.
@@ -99,7 +100,7 @@ func TestWallClockSteps(t *testing.T) {
 		Command: []string{"sh", "/story/story"},
 	}.Run(ctx)
 	if err != nil {
-		vm.Missing(t, err)
+		vmtest.Missing(t, err)
 	}
 	t.Logf("%v, after %v", r.End, r.Took.Round(100*time.Millisecond))
 	if err := r.Err(); err != nil {

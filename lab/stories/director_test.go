@@ -18,10 +18,11 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 )
 
 // bare is a machine whose kernel has no IPVS.
-var bare = vm.Shared{Name: "bare", Machine: vm.Machine{
+var bare = vmtest.Shared{Name: "bare", Machine: vm.Machine{
 	Modules: []string{"veth", "bridge"}, Programs: []string{"ip", "/usr/sbin/nginx"}, Env: []string{binaryEnv + "=/solovip"},
 }}
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 )
 
 // These stories are told in a virtual machine with an emulated hardware watchdog, which
@@ -132,7 +133,7 @@ func tell(t *testing.T, story string) vm.Result {
 	defer cancel()
 	r, err := dogMachine(t, story).Run(ctx)
 	if err != nil {
-		vm.Missing(t, err)
+		vmtest.Missing(t, err)
 	}
 	t.Logf("%v, after %v", r.End, r.Took.Round(100*time.Millisecond))
 	return r

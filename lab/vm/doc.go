@@ -5,8 +5,7 @@
 // A [Machine] says what is in it and what runs; [Machine.Run] builds an initramfs,
 // boots Debian's kernel in qemu, and returns what the command printed and how the machine
 // ended. To boot takes about two seconds under software emulation, which is all that is
-// asked for: no KVM, no root, no network. [Test] runs an ordinary Go test inside, and
-// shares one boot among the tests of a package.
+// asked for: no KVM, no root, no network. Package vmtest runs ordinary Go tests inside.
 //
 // Time in a machine is its own: it passes with the instructions that are carried out, and jumps
 // while none are. So a test is as fast and as sure on a crowded host as on an idle one,

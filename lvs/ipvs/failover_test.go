@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -16,7 +16,7 @@ import (
 // of its connections. When the other one becomes MASTER a connection goes on there, to the same
 // server, and persistence does too; without the sync daemon it is cut.
 func TestVMFailover(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		// Each has a service of its own, which has no connections yet.
 		t.Run("NAT", func(t *testing.T) { failover(t, "10.0.0.40:80", lvs.NAT, true) })
 		t.Run("DR", func(t *testing.T) { failover(t, "10.0.0.41:80", lvs.DR, true) })

@@ -16,11 +16,12 @@ import (
 	moby "github.com/moby/ipvs"
 
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
 
 // machine is where there is IPVS.
-var machine = vm.Shared{Name: "ipvs", Machine: vm.Machine{
+var machine = vmtest.Shared{Name: "ipvs", Machine: vm.Machine{
 	Modules: []string{"ipip"},
 	Spare: []string{
 		"ip_vs", // which Open has the kernel load
@@ -31,11 +32,11 @@ var machine = vm.Shared{Name: "ipvs", Machine: vm.Machine{
 }}
 
 // bare is where there is none.
-var bare = vm.Shared{Name: "bare", Machine: vm.Machine{Modules: []string{"dummy"}}}
+var bare = vmtest.Shared{Name: "bare", Machine: vm.Machine{Modules: []string{"dummy"}}}
 
 // TestVMNotLoaded: a kernel without IPVS is told, with the remedy, and asked anew each time.
 func TestVMNotLoaded(t *testing.T) {
-	vm.Test(t, &bare, func(t *testing.T) {
+	vmtest.Test(t, &bare, func(t *testing.T) {
 		for range 2 {
 			c, err := Open(t.Context(), Config{})
 			if !errors.Is(err, ErrNotLoaded) || !strings.Contains(err.Error(), "modprobe ip_vs") {
@@ -47,7 +48,7 @@ func TestVMNotLoaded(t *testing.T) {
 
 // TestVMDeadline: what does not end is ended, and does not spoil what comes next.
 func TestVMDeadline(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		c := open(t)
 		err := c.by(50*time.Millisecond, func(h *moby.Handle) error {
 			for { // a socket that is closed is all that ends it
@@ -114,7 +115,7 @@ func bring(t *testing.T, c *Conn, wanted lvs.Table) []lvs.Step {
 // TestVMEverything puts everything into the kernel that a service and a destination can
 // have, and reads it again, by ourselves and by ipvsadm.
 func TestVMEverything(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		c := open(t)
 		wanted := make(lvs.Table)
 		for key, s := range services() {
@@ -200,7 +201,7 @@ func randomTable(r *rand.Rand) lvs.Table {
 
 // TestVMRandomTables: whatever table the kernel has, the steps make the wanted one of it.
 func TestVMRandomTables(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		c := open(t)
 		seed := uint64(time.Now().UnixNano())
 		r := rand.New(rand.NewPCG(seed, 6))
@@ -217,7 +218,7 @@ func TestVMRandomTables(t *testing.T) {
 // TestVMLocal: an address of this host is a destination of its own kind, and no reason to
 // edit it for ever.
 func TestVMLocal(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		run(t, "ip link set lo up")
 		c := open(t)
 		key := lvs.AddressKey(lvs.TCP, netip.MustParseAddrPort("10.0.0.1:80"))
@@ -230,7 +231,7 @@ func TestVMLocal(t *testing.T) {
 
 // TestVMErrors: what fails is named with its step, and does not keep others from being done.
 func TestVMErrors(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		c := open(t)
 		bad := lvs.AddressKey(lvs.TCP, netip.MustParseAddrPort("10.0.0.1:80"))
 		good := lvs.AddressKey(lvs.TCP, netip.MustParseAddrPort("10.0.0.2:80"))
@@ -254,7 +255,7 @@ func TestVMErrors(t *testing.T) {
 
 // TestVMDaemonsAndTimeouts starts and stops sync daemons, and sets timeouts.
 func TestVMDaemonsAndTimeouts(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		run(t, "ip link add d0 type dummy")
 		run(t, "ip link set d0 up multicast on")
 		run(t, "ip address add 10.5.0.1/24 dev d0")
@@ -296,7 +297,7 @@ func TestVMDaemonsAndTimeouts(t *testing.T) {
 // TestVMBalancer lets a balancer drive the kernel: a server fails, the sorry server comes,
 // somebody empties the table, and at the end nothing of ours is left.
 func TestVMBalancer(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		c := open(t)
 		addr := netip.MustParseAddrPort
 		web := lvs.AddressKey(lvs.TCP, addr("10.0.0.1:80"))

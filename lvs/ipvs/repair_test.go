@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -28,7 +28,7 @@ var byAddress = cmpopts.SortSlices(func(a, b lvs.Destination) int { return a.Add
 // TestVMRepair: whatever somebody changes of ours in the kernel is put right, once and for good;
 // what is not ours is left alone.
 func TestVMRepair(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.NAT)
 		v := pair(lvs.Forwarding{}, lvs.Service{Scheduler: "wrr", Persistence: time.Minute, Engine: "sip"}, lvs.AddressKey(lvs.UDP, netip.MustParseAddrPort("10.0.0.1:5060")))
 		gue := lvs.Forwarding{Method: lvs.TUN, Tunnel: lvs.GUE, Port: 5555, Checksum: lvs.WithChecksum}
@@ -85,7 +85,7 @@ func TestVMRepair(t *testing.T) {
 // TestVMFlush: lvs_flush takes away what others have left at the start; at the stop each way
 // takes what it says.
 func TestVMFlush(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.NAT)
 		web := []lvs.VirtualServer{pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp(vip))}
 		const ours = "TCP 10.0.0.1:80 rr\n  10.2.0.2:80 NAT weight 1\n  10.2.0.1:80 NAT weight 1\n" // the newest first

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -41,7 +41,7 @@ func expect(t *testing.T, what string, want, got map[string]int) {
 // with IPv4 and IPv6. A connection that is there goes on when its server is drained, and when a
 // reload changes the service around it; what is new goes where it should.
 func TestVMTraffic(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		for _, tt := range []struct {
 			service string
 			method  lvs.Method
@@ -104,7 +104,7 @@ func traffic(t *testing.T, service string, method lvs.Method) {
 // TestVMReloads: a connection that never rests is not disturbed by any of a row of reloads,
 // whatever they change around it, nor by those of its own server that leave it in the table.
 func TestVMReloads(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.NAT)
 		base := pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp(vip))
 		change := func(f func(v *lvs.VirtualServer)) lvs.Config {
@@ -170,7 +170,7 @@ func TestVMReloads(t *testing.T) {
 // TestVMPersistence: connections of one client, or of one network with a granularity, go to one
 // server; another network's go to the other one.
 func TestVMPersistence(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.DR)
 		service := lvs.Service{Scheduler: "rr", Persistence: time.Minute, Granularity: 24}
 		cfg := lvs.Config{Servers: []lvs.VirtualServer{pair(lvs.Forwarding{Method: lvs.DR}, service, tcp(vip))}}
@@ -202,7 +202,7 @@ func TestVMPersistence(t *testing.T) {
 
 // TestVMThresholds: a server gets no more connections than its upper threshold.
 func TestVMThresholds(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.NAT)
 		v := pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp("10.0.0.20:80"))
 		v.Reals[0].Upper = 2
@@ -214,7 +214,7 @@ func TestVMThresholds(t *testing.T) {
 // TestVMSorryServer: when all servers are down the fallback page of the director itself is
 // shown, and when one is up again it is that one's.
 func TestVMSorryServer(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.DR)
 		err := at("d1", func() error {
 			l, err := net.Listen("tcp", ":80")
@@ -244,7 +244,7 @@ func TestVMSorryServer(t *testing.T) {
 // TestVMMarks: services that are firewall marks get what a rule of nftables marks: several
 // ports and addresses in one, of both families; and a group's services share its servers.
 func TestVMMarks(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.DR)
 		v := pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr"}, lvs.ServiceKey{FWMark: 7})
 		six := pair(lvs.Forwarding{Method: lvs.DR}, lvs.Service{Scheduler: "rr"}, lvs.ServiceKey{FWMark: 7, IPv6: true})
@@ -271,7 +271,7 @@ func TestVMMarks(t *testing.T) {
 // TestVMOnePacket: with ops the datagrams of one socket are balanced each for itself, and leave no
 // connection behind; without it they go to one server.
 func TestVMOnePacket(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.DR)
 		const service = "10.0.0.1:53"
 		for _, name := range []string{"s1", "s2"} {

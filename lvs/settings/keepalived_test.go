@@ -19,12 +19,13 @@ import (
 
 	"github.com/solovip/solovip/config"
 	"github.com/solovip/solovip/lab/vm"
+	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 	"github.com/solovip/solovip/lvs/ipvs"
 )
 
 // machine is where there is IPVS, and keepalived.
-var machine = vm.Shared{Name: "keepalived", Machine: vm.Machine{
+var machine = vmtest.Shared{Name: "keepalived", Machine: vm.Machine{
 	Modules: []string{"ip_vs"},
 	Spare: []string{
 		"ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr", "ip_vs_sh", "ip_vs_mh", "ip_vs_dh",
@@ -36,7 +37,7 @@ var machine = vm.Shared{Name: "keepalived", Machine: vm.Machine{
 // TestVMKeepalivedAgrees: for each file of testdata the kernel's table is the same, line by
 // line, under keepalived and under us.
 func TestVMKeepalivedAgrees(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		files, err := filepath.Glob("testdata/vm-*.conf")
 		if err != nil || len(files) == 0 {
 			t.Fatal("no files", err)
@@ -51,7 +52,7 @@ func TestVMKeepalivedAgrees(t *testing.T) {
 // TestVMKeepalivedAgreesInTime: the same while servers fail and come again, over reloads, and
 // beside services of others, after each step. Checks connect to servers of this process.
 func TestVMKeepalivedAgreesInTime(t *testing.T) {
-	vm.Test(t, &machine, func(t *testing.T) {
+	vmtest.Test(t, &machine, func(t *testing.T) {
 		const foreign = "ipvsadm -A -t 10.0.9.9:80 -s rr && ipvsadm -a -t 10.0.9.9:80 -r 10.9.0.9:80 -m"
 		for name, steps := range map[string][]string{
 			"failures": {

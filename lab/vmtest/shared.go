@@ -1,4 +1,4 @@
-package vm
+package vmtest
 
 import (
 	"context"
@@ -14,10 +14,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/solovip/solovip/lab/vm"
 )
 
-// insideEnv names, inside a machine, the [Shared] machine that it is.
-const insideEnv = "SOLOVIP_VM"
+// insideEnv names, inside a machine, the [Shared] machine that it is; chosenEnv the tests to run.
+const (
+	insideEnv = "SOLOVIP_VM"
+	chosenEnv = "SOLOVIP_VM_TESTS"
+)
 
 // prefix begins the name of each test that runs inside a machine: so the names are known
 // before any of them runs.
@@ -32,11 +37,11 @@ const limit = 4 * time.Minute
 // Shared is a machine in which tests of a package run, one after the other, in one boot.
 // It is a package variable of the tests, so that they share it.
 type Shared struct {
-	Name    string // of the machine, once in a package
-	Machine        // Command is not used
+	Name       string // of the machine, once in a package
+	vm.Machine        // Command is not used
 
 	once   sync.Once
-	result Result
+	result vm.Result
 	err    error
 }
 
@@ -65,7 +70,7 @@ func Test(t *testing.T, s *Shared, body func(t *testing.T)) {
 // everything has to be there. Any other error fails it.
 func Missing(t *testing.T, err error) {
 	t.Helper()
-	if errors.Is(err, ErrMissing) && os.Getenv("CI") != "true" {
+	if errors.Is(err, vm.ErrMissing) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
 	t.Fatal(err)
@@ -94,14 +99,14 @@ func (s *Shared) report(t *testing.T) {
 }
 
 // run boots the machine and runs the chosen tests in it.
-func (s *Shared) run() (Result, error) {
+func (s *Shared) run() (vm.Result, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return Result{}, fmt.Errorf("find the tests' own binary: %w", err)
+		return vm.Result{}, fmt.Errorf("find the tests' own binary: %w", err)
 	}
 	names, err := chosen(self)
 	if err != nil {
-		return Result{}, err
+		return vm.Result{}, err
 	}
 	m := s.Machine
 	m.Files = map[string]string{guestTests + "/tests": self}
@@ -109,9 +114,9 @@ func (s *Shared) run() (Result, error) {
 	if _, err := os.Stat("testdata"); err == nil {
 		m.Files[guestTests+"/testdata"] = "testdata"
 	}
-	m.Env = append(slices.Clone(m.Env), insideEnv+"="+s.Name, "CI="+os.Getenv("CI"))
-	m.Command = []string{"sh", "-c", fmt.Sprintf("cd %s && exec ./tests -test.v -test.timeout=%v -test.run=%s",
-		guestTests, limit-10*time.Second, quote("^("+strings.Join(names, "|")+")$"))}
+	m.Env = append(slices.Clone(m.Env), insideEnv+"="+s.Name, "CI="+os.Getenv("CI"), chosenEnv+"=^("+strings.Join(names, "|")+")$")
+	m.Command = []string{"sh", "-c", fmt.Sprintf(`cd %s && exec ./tests -test.v -test.timeout=%v -test.run="$%s"`,
+		guestTests, limit-10*time.Second, chosenEnv)}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return m.Run(ctx)
