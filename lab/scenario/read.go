@@ -218,7 +218,7 @@ func (r *reader) begin(l line) {
 	}
 	again := slices.Contains([]string{configureSection, fileSection, expectSection}, w.text)
 	switch {
-	case rank == r.rank && !again || r.said[w.text] && !again:
+	case r.said[w.text] && !again:
 		r.fail(l, w, "take one of them out", "%s is there twice", quote(w.text))
 	case rank < r.rank:
 		r.fail(l, w, "the order is: "+strings.Join(sections(), ", "), "%s stands too late", quote(w.text))
@@ -227,6 +227,9 @@ func (r *reader) begin(l line) {
 	}
 	r.closeSection()
 	r.rank, r.section, r.said[w.text] = max(rank, r.rank), w.text, true
+	if rank > slices.Index(sections(), topologySection) {
+		r.usual()
+	}
 	switch w.text {
 	case nameSection:
 		r.name(l)
@@ -244,9 +247,6 @@ func (r *reader) begin(l line) {
 		if len(l.words) > 1 {
 			r.fail(l, l.words[1], "write it in a line of its own, indented", "%s is too much", quote(l.words[1].text))
 		}
-	}
-	if rank > slices.Index(sections(), topologySection) || w.text == stepsSection {
-		r.usual()
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 // configure begins a section of settings: configure [SYSTEM...] [on NODE...].
 func (r *reader) configure(l line) {
-	r.usual()
 	r.setting = Setting{}
 	systems, nodes := l.words[1:], []word(nil)
 	if i := slices.IndexFunc(systems, func(w word) bool { return w.text == "on" }); i >= 0 {
@@ -72,7 +71,6 @@ func (r *reader) configureLine(l line) {
 
 // beginFile begins the whole configuration of a node: file SYSTEM on NODE.
 func (r *reader) beginFile(l line) {
-	r.usual()
 	if len(l.words) != 4 || l.words[2].text != "on" {
 		r.fail(l, l.end(), "write: file SYSTEM on NODE", "a file is that of one system on one node")
 		return
