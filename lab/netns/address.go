@@ -73,14 +73,7 @@ func routeRequest(vip netip.Addr) []byte {
 func (s *sampler) run(ctx context.Context, o *observer) error {
 	runtime.LockOSThread() // a thread of its own is woken sooner
 	defer runtime.UnlockOSThread()
-	ticker := time.NewTicker(sampling)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	return steadily(ctx, sampling, func() error {
 		for vip, request := range s.requests {
 			for i, node := range s.nodes {
 				at := o.now()
@@ -91,7 +84,8 @@ func (s *sampler) run(ctx context.Context, o *observer) error {
 				o.recordOf(vip, func(r *verify.Recorder) { r.Sample(verify.Address, node, at, held) })
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // local asks one kernel. The kernel answers within the call that asks.

@@ -36,16 +36,10 @@ func (p *player) forge(ctx context.Context, h *host, length time.Duration) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	ticker := time.NewTicker(forging)
-	defer ticker.Stop()
-	for {
+	return steadily(ctx, forging, func() error {
 		if err := conn.Send(payload, vrrp.Group()); err != nil {
 			return fmt.Errorf("send a forged advert from %s: %w", h.Name, err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+		return nil
+	})
 }

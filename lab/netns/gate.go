@@ -44,14 +44,7 @@ func (e *gateEye) run(ctx context.Context, o *observer) error {
 			e.drop(i)
 		}
 	}()
-	ticker := time.NewTicker(gateLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	return steadily(ctx, gateLook, func() error {
 		for i, h := range e.nodes {
 			at := o.now()
 			armed, err := e.look(i)
@@ -68,7 +61,8 @@ func (e *gateEye) run(ctx context.Context, o *observer) error {
 				})
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // look returns what may speak on a node. The kernel may list an element whose time is over,

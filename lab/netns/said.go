@@ -47,10 +47,7 @@ func (o *observer) hear(ctx context.Context, h *host) {
 		if o.hearOnce(ctx, h) {
 			o.says(Said{Node: h.Name}) // it has fallen silent
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryHearing):
-		}
+		last(ctx, retryHearing)
 	}
 }
 

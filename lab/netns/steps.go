@@ -89,6 +89,23 @@ func last(ctx context.Context, length time.Duration) {
 	}
 }
 
+// steadily calls f at once, and again each time the interval has passed, until ctx is done or
+// f fails.
+func steadily(ctx context.Context, interval time.Duration, f func() error) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if err := f(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
 // change carries a fault out, or its end.
 func (p *player) change(ctx context.Context, step scenario.Step) error {
 	h := p.net.hosts[step.Host]
