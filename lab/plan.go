@@ -41,7 +41,7 @@ func plan(c *cli.Context) (program, error) {
 		missing := slices.IndexFunc(systems, func(system scenario.System) bool { return !s.On(system) })
 		switch {
 		case missing >= 0 && named:
-			return program{}, fmt.Errorf("%s cannot be played on %s: it expects nothing of it (give --system: %s)", s.Name, systems[missing], playedOn(s))
+			return program{}, fmt.Errorf("%s cannot be played on %s: it expects nothing of it (give --system: %s)", s.Name, systems[missing], systemNames(s.On))
 		case missing >= 0 && c.Bool("compare"):
 			continue
 		}
@@ -60,11 +60,11 @@ func plan(c *cli.Context) (program, error) {
 	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
 }
 
-// playedOn names the systems of which a scenario expects something.
-func playedOn(s scenario.Scenario) string {
+// systemNames lists those of all systems that are wanted.
+func systemNames(wanted func(scenario.System) bool) string {
 	var names []string
 	for _, system := range scenario.Systems() {
-		if s.On(system) {
+		if wanted(system) {
 			names = append(names, string(system))
 		}
 	}
@@ -141,7 +141,7 @@ func chooseSystems(names []string, named, keepalived bool) ([]scenario.System, e
 	for _, name := range names {
 		system := scenario.System(name)
 		if !slices.Contains(scenario.Systems(), system) {
-			return nil, fmt.Errorf("unknown system %q; there are: lease, quorum, veto, vrrp, keepalived", name)
+			return nil, fmt.Errorf("unknown system %q; there are: %s", name, systemNames(func(scenario.System) bool { return true }))
 		}
 		if !slices.Contains(systems, system) {
 			systems = append(systems, system)
