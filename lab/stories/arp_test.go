@@ -175,6 +175,7 @@ func (m *machine) mac() string {
 type standing struct {
 	Claims []struct {
 		State, Holder, Why string
+		Token              int
 		Conflicts          []struct {
 			Station, Address string
 			Count            int
