@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -80,7 +79,7 @@ func (p *program) perform(ctx context.Context, out report.Printer, board *report
 		var group errgroup.Group
 		group.SetLimit(pass.jobs)
 		for _, r := range p.runs {
-			if r.delicate() != pass.delicate {
+			if r.scenario.Expect[r.System].Delicate() != pass.delicate {
 				continue
 			}
 			group.Go(func() error {
@@ -98,13 +97,6 @@ func (p *program) perform(ctx context.Context, out report.Printer, board *report
 		_ = group.Wait() // no member returns an error: each run keeps its own
 	}
 	printing.Wait()
-}
-
-// delicate reports whether the run is to show a gap so short that other runs beside it
-// would be seen in it.
-func (r *run) delicate() bool {
-	gap := r.scenario.Expect[r.System].Gap
-	return gap > 0 && gap < 300*time.Millisecond
 }
 
 // attempts is how often a run is made until the lab was not held up in it.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/solovip/solovip/lab/scenario"
 )
@@ -51,8 +50,7 @@ func TestSolovip(t *testing.T) {
 				s = shipped(t, name)
 			}
 			t.Run(string(system)+"/"+name, func(t *testing.T) {
-				// Where 50 ms count, nothing else may run beside it.
-				if gap := s.Expect[system].Gap; gap == 0 || gap >= 300*time.Millisecond {
+				if !s.Expect[system].Delicate() { // nothing else may run beside those
 					t.Parallel()
 				}
 				if s.Web {

@@ -49,6 +49,14 @@ type Expect struct {
 	Others []Expect `json:"others,omitempty"`
 }
 
+// shortGap is a Gap in which other runs beside the one that is to show it would be seen.
+const shortGap = 300 * time.Millisecond
+
+// Delicate reports whether a run has to have the machine for itself to show what is expected.
+func (e Expect) Delicate() bool {
+	return e.Gap > 0 && e.Gap < shortGap || slices.ContainsFunc(e.Others, Expect.Delicate)
+}
+
 // Verdict is what a run has shown, and where it fell short of what was expected.
 type Verdict struct {
 	Figures  Figures  `json:"figures"`

@@ -294,6 +294,19 @@ func TestJudgeTellsOfEachVIP(t *testing.T) {
 	}
 }
 
+// Where tens of milliseconds count, of whichever VIP, nothing else may run beside it.
+func TestDelicate(t *testing.T) {
+	short, long := Expect{Gap: 299 * ms}, Expect{Gap: 300 * ms}
+	for _, tt := range []struct {
+		expect Expect
+		want   bool
+	}{{Expect{}, false}, {long, false}, {short, true}, {Expect{Others: []Expect{long, short}}, true}} {
+		if got := tt.expect.Delicate(); got != tt.want {
+			t.Errorf("%+v: %v", tt.expect, got)
+		}
+	}
+}
+
 func TestVerdictInOneLine(t *testing.T) {
 	got := Judge(powerOff(), Expect{Holder: "n2"}).String()
 	want := "two holders 0 ms, nobody 2839 ms, take-over 2840 ms, holder at the end n2: PASS"
