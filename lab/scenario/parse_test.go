@@ -88,6 +88,7 @@ func TestPrintIsReadAgain(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	const begin = "scenario x\ntext y\nsteps\n    begin n1\n"
 	const end = "expect lease\n    holder n1\n"
+	const two = "scenario x\ntext y\ntopology\n    claim A 10.77.0.100/24\n    claim B 10.77.0.101/24\nsteps\n    begin n1\nexpect lease\n    claim B\n"
 	tests := []struct{ name, text, want string }{
 		{"a mistyped step", begin + "    powr-off n1\n" + end, `f:5:5: "powr-off" is not a step; did you mean "power-off"?`},
 		{"a step of another world", begin + "    dance n1\n" + end, `f:5:5: "dance" is not a step; write one of: allow, assign, await,`},
@@ -129,6 +130,8 @@ func TestMistakes(t *testing.T) {
 		{"columns are characters", "scenario x\nsteps\n    begin n1\n    edit n1 \"\u00e4\u00f6\" y z\n" + end, `f:4:20: "z" is too much;`},
 		{"the first claim is not another one", begin + "expect lease\n    claim VI_1\n", `f:6:11: "VI_1" is the first claim;`},
 		{"a ledger", begin + "expect lease\n    ledger n1\n", `f:6:12: "n1" is not what ledgers of fencings hold: write NODE:CAUSE with commas between, or "none"`},
+		{"a ledger of another claim", two + "    ledger none\n", `what is expected of solovip lease: ledger and group are about the whole run: write them above`},
+		{"a group of another claim", two + "    group together\n", `ledger and group are about the whole run: write them above`},
 		{"keepalived has no ledger", begin + "expect keepalived\n    ledger none\n", `keepalived has no ledger of fencings`},
 		{"two holders at least, and at most none", begin + "expect keepalived\n    two-holders at-least 1s\n", `what is expected of keepalived: two-holders at-least so much needs an at-most that is not less: without one it is 0`},
 		{"bounds that cross", begin + "expect lease\n    nobody at-least 2s at-most 1s\n", `nobody at-least is more than at-most`},

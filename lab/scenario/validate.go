@@ -109,6 +109,9 @@ func (s Scenario) validateExpect() error {
 				return fmt.Errorf("what is expected of %s: %w", system, err)
 			}
 		}
+		if slices.ContainsFunc(e.Others, func(of verify.Expect) bool { return of.Ledger != "" || of.Whole }) {
+			return fmt.Errorf("what is expected of %s: ledger and group are about the whole run: write them above the first line with claim", system)
+		}
 		if e.Holder == "" || e.Holder == nobody {
 			continue
 		}
