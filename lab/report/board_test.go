@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/solovip/solovip/lab/scenario"
 	"github.com/solovip/solovip/lab/verify"
 )
 
 // What a terminal shows in the end: the lines that were written, and nothing of the board.
-func TestBoardLeavesNothingBehind(t *testing.T) {
+// In a bubble, so that no second passes.
+func TestBoardLeavesNothingBehind(t *testing.T) { synctest.Test(t, leavesNothingBehind) }
+
+func leavesNothingBehind(t *testing.T) {
+	t.Helper()
 	var seen strings.Builder
 	b := NewBoard(&seen, 5)
 	var runs []*Run

@@ -59,7 +59,7 @@ func TestSplitOnARealNode(t *testing.T) {
 	said := make(chan string, 1)
 	go func() {
 		cmd := exec.Command("ip", "netns", "exec", b.ns("n1"), bin, "split", "--yes", "--block", "vrrp,mesh,witness",
-			"--peer", "n2", "--peer", "w1", "--for", "8s", "-f", conf, "--run-dir", run)
+			"--peer", "n2", "--peer", "w1", "--for", "15s", "-f", conf, "--run-dir", run)
 		out, err := cmd.CombinedOutput()
 		said <- fmt.Sprintf("%s(%v)", out, err)
 	}()
@@ -68,7 +68,7 @@ func TestSplitOnARealNode(t *testing.T) {
 	b.await(30*time.Second, "n1 has it back", func() bool { return n1.has(vip, "") && !n2.has(vip, "") }, n1, n2, w1)
 	t.Log(out)
 	rest := out
-	for _, want := range []string{"--- before\nSAFE", "\ncut off; the kernel ends it at ", "held by NOBODY", "\nover after 8", "\n--- after\n", "(<nil>)"} {
+	for _, want := range []string{"--- before\nSAFE", "\ncut off; the kernel ends it at ", "held by NOBODY", "\nover after 15", "\n--- after\n", "(<nil>)"} {
 		at := strings.Index(rest, want)
 		if at < 0 {
 			t.Fatalf("%q does not come, or not in its place, in\n%s", want, out)
