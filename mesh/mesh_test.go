@@ -362,8 +362,11 @@ func TestRestartWithLostIncarnationIsHeard(t *testing.T) {
 	first := start(t, configOf(peers, port, 0))
 	publish(t, first, 9)
 	lb02.await(t, 0, "lb01", report("lb01", ""))
-	first.end(t)
+	lb02.await(t, 0, "lb01 alive", alive("lb01", true))
 	mark := lb02.mark()
+	first.end(t)
+	lb02.await(t, mark, "lb01 gone", alive("lb01", false)) // if it came back before, it would not be alive again
+	mark = lb02.mark()
 	second := start(t, configOf(peers, port, 0))
 	publish(t, second, 2)
 	lb02.await(t, mark, "lb01 after its restart", func(e Event) bool {
