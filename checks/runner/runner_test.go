@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/port"
 	"github.com/solovip/solovip/lvs"
 )
 
@@ -73,19 +74,19 @@ type server struct {
 
 func serve(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t}
-	s.open("127.0.0.1:0")
+	s := &server{t: t, addr: port.Hold(t, "127.0.0.1")}
+	s.open()
 	t.Cleanup(func() { _ = s.l.Close() })
 	return s
 }
 
-func (s *server) open(addr string) {
+func (s *server) open() {
 	s.t.Helper()
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen("tcp", s.addr.String())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.l, s.addr = l, netip.MustParseAddrPort(l.Addr().String())
+	s.l = l
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -117,7 +118,7 @@ func TestUpAndDown(t *testing.T) {
 			t.Fatalf("%+v", got)
 		}
 	}
-	s.open(s.addr.String())
+	s.open()
 	wait(t, r, "a", true)
 }
 

@@ -3,12 +3,12 @@ package etcd
 import (
 	"context"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/solovip/solovip/internal/port"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/server"
 )
@@ -16,12 +16,7 @@ import (
 // What was compacted away cannot be told any more: the watch has to end, so that Watch reads
 // everything anew, and must not wait for changes as if it had missed none.
 func TestFollowCompacted(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := "http://" + l.Addr().String()
-	_ = l.Close()
+	u := "http://" + port.Hold(t, "127.0.0.1").String()
 	log := slog.New(slog.DiscardHandler)
 	s, err := server.New(server.Config{Name: "w1", Cluster: "edge", DataDir: t.TempDir(), ListenClient: []string{u}, Logger: log})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/solovip/solovip/internal/await"
+	"github.com/solovip/solovip/internal/port"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 	"github.com/solovip/solovip/witness/server"
@@ -29,12 +30,7 @@ const (
 
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
-	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return port.Hold(tb, "127.0.0.1").String()
 }
 
 // serve runs a witness until stop is called or the test ends.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/solovip/solovip/internal/await"
+	"github.com/solovip/solovip/internal/port"
 )
 
 // patience is how long a test waits for what must happen.
@@ -25,12 +26,7 @@ const patience = 20 * time.Second
 
 func freeURL(t *testing.T) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return "http://" + l.Addr().String()
+	return "http://" + port.Hold(t, "127.0.0.1").String()
 }
 
 // running is a Server under test.
