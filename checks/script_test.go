@@ -1,25 +1,22 @@
 package checks
 
 import (
-	"flag"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/solovip/solovip/internal/golden"
 	"github.com/solovip/solovip/lvs"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what scripts produce into testdata")
 
 // start is when stories begin.
 var start = time.Unix(3600, 0)
 
-// TestScripts plays the stories in testdata/*.txt: commands, one a line, then "----", then
-// all that the scheduler did meanwhile, with the seconds since the start.
+// TestScripts plays the stories in testdata/*.txt; see package golden. A trace has all that the
+// scheduler did, with the seconds since the start. The commands:
 //
 //	add ID every D [retry N] [pause D] [pages N] [fast] [first D]
 //	remove ID
@@ -28,63 +25,16 @@ var start = time.Unix(3600, 0)
 //	run D                    time passes
 //	jump D                   time passes in which the machine does nothing
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts in testdata: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(data))
-			if got == string(data) {
-				return
-			}
-			if !*rewrite {
-				t.Errorf("%s: the trace differs; run go test ./checks -run TestScripts -rewrite and read the diff.\ngot:\n%s", file, got)
-				return
-			}
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
-// play returns the script with the trace that its commands produce.
-func play(t *testing.T, text string) string {
-	t.Helper()
-	var out strings.Builder
-	w := newWorld(t)
-	inTrace := false
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case inTrace && line != "":
-			continue
-		case line == "" || line[0] == '#':
-			inTrace = false
-			out.WriteString(line + "\n")
-		case line == "----":
-			out.WriteString("----\n" + strings.Join(append(w.trace, ""), "\n"))
-			w.trace, inTrace = nil, true
-		default:
-			out.WriteString(line + "\n")
-			w.command(strings.Fields(line))
-		}
-	}
-	return out.String()
+	golden.Play(t, "testdata/*.txt", func() golden.Player { return newWorld() })
 }
 
 // world is a scheduler with servers that answer as a script wants it.
 type world struct {
-	t      *testing.T
 	s      *Scheduler
 	now    time.Time
 	finds  map[lvs.CheckID]finding
 	inAir  []flight
-	trace  []string
+	trace  strings.Builder
 	result map[lvs.CheckID]lvs.Result
 }
 
@@ -99,85 +49,114 @@ type flight struct {
 	done Done
 }
 
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	return &world{t: t, s: New(), now: start, finds: map[lvs.CheckID]finding{}, result: map[lvs.CheckID]lvs.Result{}}
+func newWorld() *world {
+	return &world{s: New(), now: start, finds: map[lvs.CheckID]finding{}, result: map[lvs.CheckID]lvs.Result{}}
 }
 
-func (w *world) command(f []string) {
-	w.t.Helper()
-	words := f
-	next := func() string {
-		if len(words) == 0 {
-			w.t.Fatalf("%v: a word is missing", f)
-		}
-		word := words[0]
-		words = words[1:]
-		return word
-	}
-	duration := func() time.Duration {
-		d, err := time.ParseDuration(next())
-		if err != nil {
-			w.t.Fatal(f, err)
-		}
-		return d
-	}
-	number := func() int {
-		n, err := strconv.Atoi(next())
-		if err != nil {
-			w.t.Fatal(f, err)
-		}
-		return n
-	}
-	switch first := next(); first {
+// Trace implements golden.Player.
+func (w *world) Trace() string {
+	text := w.trace.String()
+	w.trace.Reset()
+	return text
+}
+
+// Command implements golden.Player.
+func (w *world) Command(line string) error {
+	c := &command{words: strings.Fields(line)}
+	switch first := c.next(); first {
 	case "add":
-		a := Add{ID: lvs.CheckID(next()), First: w.now}
-		for len(words) > 0 {
-			switch word := next(); word {
-			case "every":
-				a.Timing.Interval = duration()
-			case "retry":
-				a.Timing.Retry = number()
-			case "pause":
-				a.Timing.DelayBeforeRetry = duration()
-			case "pages":
-				a.Timing.Pages = number()
-			case "fast":
-				a.Timing.FastRecovery = true
-			case "first":
-				a.First = w.now.Add(duration())
-			default:
-				w.t.Fatalf("%v: %s is not understood", f, word)
-			}
-		}
-		w.step(a)
+		w.step(c.add(w.now))
 	case "remove":
-		w.step(Remove{ID: lvs.CheckID(next())})
+		w.step(Remove{ID: lvs.CheckID(c.next())})
 	case "run":
-		w.run(w.now.Add(duration()))
+		w.run(w.now.Add(c.duration()))
 	case "jump":
-		w.now = w.now.Add(duration())
+		w.now = w.now.Add(c.duration())
 	case "weight":
-		id := lvs.CheckID(next())
-		w.finds[id] = finding{done: Done{OK: true, Adjust: lvs.Adjust{Kind: lvs.Set, Value: number()}}}
+		id := lvs.CheckID(c.next())
+		w.finds[id] = finding{done: Done{OK: true, Adjust: lvs.Adjust{Kind: lvs.Set, Value: c.number()}}}
 	default:
-		find := finding{}
-		switch word := next(); word {
-		case "ok":
-			find.done.OK = true
-		case "fail":
-			find.done.Why = "refused"
-		case "hang":
-			find.hangs = true
-		default:
-			w.t.Fatalf("%v: %s is not understood", f, word)
-		}
-		if len(words) > 0 {
-			next()
-			find.in = duration()
-		}
-		w.finds[lvs.CheckID(first)] = find
+		w.finds[lvs.CheckID(first)] = c.finding()
 	}
+	return c.err
+}
+
+// command is the words of a line that were not read yet, and what was wrong with the others.
+type command struct {
+	words []string
+	err   error
+}
+
+// next returns the next word; empty: there is none.
+func (c *command) next() string {
+	if len(c.words) == 0 {
+		c.err = errors.Join(c.err, errors.New("a word is missing"))
+		return ""
+	}
+	word := c.words[0]
+	c.words = c.words[1:]
+	return word
+}
+
+func (c *command) duration() time.Duration {
+	d, err := time.ParseDuration(c.next())
+	c.err = errors.Join(c.err, err)
+	return d
+}
+
+func (c *command) number() int {
+	n, err := strconv.Atoi(c.next())
+	c.err = errors.Join(c.err, err)
+	return n
+}
+
+// unknown says that a word means nothing.
+func (c *command) unknown(word string) {
+	c.err = errors.Join(c.err, fmt.Errorf("%q is not understood", word))
+}
+
+func (c *command) add(now time.Time) Add {
+	a := Add{ID: lvs.CheckID(c.next()), First: now}
+	for len(c.words) > 0 {
+		switch word := c.next(); word {
+		case "every":
+			a.Timing.Interval = c.duration()
+		case "retry":
+			a.Timing.Retry = c.number()
+		case "pause":
+			a.Timing.DelayBeforeRetry = c.duration()
+		case "pages":
+			a.Timing.Pages = c.number()
+		case "fast":
+			a.Timing.FastRecovery = true
+		case "first":
+			a.First = now.Add(c.duration())
+		default:
+			c.unknown(word)
+		}
+	}
+	return a
+}
+
+func (c *command) finding() finding {
+	var find finding
+	switch word := c.next(); word {
+	case "ok":
+		find.done.OK = true
+	case "fail":
+		find.done.Why = "refused"
+	case "hang":
+		find.hangs = true
+	default:
+		c.unknown(word)
+	}
+	if len(c.words) > 0 {
+		if word := c.next(); word != "in" {
+			c.unknown(word)
+		}
+		find.in = c.duration()
+	}
+	return find
 }
 
 // step sends one event and takes the actions in.
@@ -216,7 +195,7 @@ func (w *world) step(ev Event) {
 
 func (w *world) tell(format string, args ...any) {
 	at := w.now.Sub(start).Seconds()
-	w.trace = append(w.trace, fmt.Sprintf("%7.3f ", at)+fmt.Sprintf(format, args...))
+	fmt.Fprintf(&w.trace, "%7.3f %s\n", at, fmt.Sprintf(format, args...))
 }
 
 // run lets time pass until an instant, that included.
