@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/solovip/solovip/config"
@@ -89,24 +90,23 @@ func TestMiscTimeout(t *testing.T) {
 // TestMiscCannotBeKilled: a program that hangs in the kernel is not waited for, and not started
 // anew until it has ended.
 func TestMiscCannotBeKilled(t *testing.T) {
-	p := newMisc(config.MiscCheck{Command: config.Command{Args: []string{"check"}}, Timeout: time.Millisecond})
-	end, started := make(chan struct{}), 0
-	hang := func(context.Context) error { started++; <-end; return errors.New("killed") }
-	const why = "check: hangs in the kernel and cannot be killed"
-	for range 3 {
-		if got := p.attempt(t.Context(), hang); got.OK || got.Why != why {
-			t.Errorf("%+v, want %q", got, why)
+	synctest.Test(t, func(t *testing.T) {
+		p := newMisc(config.MiscCheck{Command: config.Command{Args: []string{"check"}}, Timeout: time.Millisecond})
+		end, started := make(chan struct{}), 0
+		hang := func(context.Context) error { started++; <-end; return errors.New("killed") }
+		const why = "check: hangs in the kernel and cannot be killed"
+		for range 3 {
+			if got := p.attempt(t.Context(), hang); got.OK || got.Why != why {
+				t.Errorf("%+v, want %q", got, why)
+			}
 		}
-	}
-	if started != 1 {
-		t.Errorf("started %d times", started)
-	}
-	close(end)
-	deadline, done := context.WithTimeout(t.Context(), time.Minute)
-	defer done()
-	for got := (Outcome{}); !got.OK; {
-		if got = p.attempt(t.Context(), func(context.Context) error { return nil }); deadline.Err() != nil {
-			t.Fatalf("it has ended, and still %+v", got)
+		close(end)
+		synctest.Wait()
+		if started != 1 {
+			t.Errorf("started %d times", started)
 		}
-	}
+		if got := p.attempt(t.Context(), func(context.Context) error { return nil }); !got.OK {
+			t.Errorf("it has ended, and still %+v", got)
+		}
+	})
 }
