@@ -22,8 +22,8 @@ const (
 	All     Traffic = "all"     // IP and ARP
 )
 
-// Traffics returns all kinds of traffic.
-func Traffics() []Traffic { return []Traffic{VRRP, Mesh, Witness, IP, ARP, All} }
+// traffics returns all kinds of traffic.
+func traffics() []Traffic { return []Traffic{VRRP, Mesh, Witness, IP, ARP, All} }
 
 // Way is the direction that a Cut drops, seen from this host.
 type Way string
@@ -35,8 +35,8 @@ const (
 	Out  Way = "out"
 )
 
-// Ways returns all directions.
-func Ways() []Way { return []Way{Both, In, Out} }
+// ways returns all directions.
+func ways() []Way { return []Way{Both, In, Out} }
 
 // LongAfter is the length from which on a cut is more than a test: who wants that has to
 // say so. Longest is the longest one that there is.
@@ -64,12 +64,12 @@ func (c Cut) Validate() error {
 		return errors.New("say what is to be dropped, and between this host and whom")
 	}
 	for _, t := range c.Block {
-		if !slices.Contains(Traffics(), t) {
-			return fmt.Errorf("unknown traffic %q; there are: %s", t, list(Traffics()))
+		if !slices.Contains(traffics(), t) {
+			return fmt.Errorf("unknown traffic %q; there are: %s", t, list(traffics()))
 		}
 	}
-	if !slices.Contains(Ways(), c.Way) {
-		return fmt.Errorf("unknown direction %q; there are: %s", c.Way, list(Ways()))
+	if !slices.Contains(ways(), c.Way) {
+		return fmt.Errorf("unknown direction %q; there are: %s", c.Way, list(ways()))
 	}
 	if c.For < time.Millisecond || c.For > Longest {
 		return fmt.Errorf("a cut lasts from a millisecond to %v: not %v", Longest, c.For)
