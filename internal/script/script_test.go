@@ -15,7 +15,11 @@ import (
 	"time"
 )
 
-const plenty = time.Minute
+const (
+	plenty = time.Minute
+	// short is a limit that ends scripts, and not before a busy machine's shell has got to its point.
+	short = 3 * time.Second
+)
 
 // shell returns a script that a shell reads.
 func shell(text string, args ...string) Script {
@@ -54,9 +58,9 @@ func TestRunKillsTheGroup(t *testing.T) {
 		limit      time.Duration // 0: it is canceled
 	}{
 		{"canceled", "sleep 600 & echo started >&3; wait", 0},
-		{"over its limit", "sleep 600 & echo started >&3; wait", time.Second},
-		{"over its limit and stubborn", `trap "" TERM; sleep 600 & echo started >&3; wait`, time.Second},
-		{"over its limit, and leaves its child behind", `(trap "" TERM; sleep 600) & echo started >&3; wait`, time.Second},
+		{"over its limit", "sleep 600 & echo started >&3; wait", short},
+		{"over its limit and stubborn", `trap "" TERM; sleep 600 & echo started >&3; wait`, short},
+		{"over its limit, and leaves its child behind", `(trap "" TERM; sleep 600) & echo started >&3; wait`, short},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,9 +99,10 @@ func TestRunKillsTheGroup(t *testing.T) {
 
 // TestRunAsksFirst: a script over its limit can put things in order.
 func TestRunAsksFirst(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
-	err := shell(`trap 'echo done >"$1"; exit 0' TERM; sleep 600 & wait`, "sh", file).Run(t.Context(), 500*time.Millisecond)
-	if err == nil || !strings.HasSuffix(err.Error(), "killed after 500ms") {
+	err := shell(`trap 'echo done >"$1"; exit 0' TERM; sleep 600 & wait`, "sh", file).Run(t.Context(), short)
+	if err == nil || !strings.HasSuffix(err.Error(), "killed after 3s") {
 		t.Errorf("a script over its limit is %v", err)
 	}
 	if text, err := os.ReadFile(file); string(text) != "done\n" {
