@@ -84,7 +84,7 @@ func (c cut) Close() error { return nil }
 func TestAbruptEnd(t *testing.T) {
 	dir := t.TempDir()
 	makeCertificates(t, dir)
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "server.pem"), filepath.Join(dir, "server-key.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}

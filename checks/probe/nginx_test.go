@@ -2,14 +2,10 @@ package probe
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -20,6 +16,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/authority"
 	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/internal/port"
 )
@@ -32,7 +29,7 @@ events { worker_connections 64; }
 http {
 	access_log off; default_type text/plain;
 	client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
-	ssl_certificate server.pem; ssl_certificate_key server.key;
+	ssl_certificate server.pem; ssl_certificate_key server-key.pem;
 	server {
 		listen 127.0.0.1:%[1]d default_server; listen 127.0.0.1:%[2]d ssl http2 default_server; listen [::1]:%[4]d;
 		root .;
@@ -111,41 +108,19 @@ func write(t *testing.T, path, text string) {
 // a client's; the client's key also under the password "secret".
 func makeCertificates(t *testing.T, dir string) {
 	t.Helper()
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	ca := authority.New(t, dir)
+	ca.Issue(t, "server", &x509.Certificate{DNSNames: []string{"a.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	_, key := ca.Issue(t, "client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	text, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var authorityKey *ecdsa.PrivateKey
-	for _, c := range []*x509.Certificate{
-		authority,
-		{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, DNSNames: []string{"a.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}},
-		{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "client"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
-	} {
-		c.NotBefore, c.NotAfter = authority.NotBefore, authority.NotAfter
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if authorityKey == nil {
-			authorityKey = key
-		}
-		der, err := x509.CreateCertificate(rand.Reader, c, authority, &key.PublicKey, authorityKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keyDER, err := x509.MarshalECPrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := map[int64]string{1: "ca", 2: "server", 3: "client"}[c.SerialNumber.Int64()]
-		write(t, filepath.Join(dir, name+".pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-		write(t, filepath.Join(dir, name+".key"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})))
-		locked, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", keyDER, []byte("secret"), x509.PEMCipherAES256) //nolint:staticcheck // what files hold
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(dir, name+"-locked.key"), string(pem.EncodeToMemory(locked)))
+	block, _ := pem.Decode(text)
+	locked, err := x509.EncryptPEMBlock(rand.Reader, block.Type, block.Bytes, []byte("secret"), x509.PEMCipherAES256) //nolint:staticcheck // what files hold
+	if err != nil {
+		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "client-locked.key"), string(pem.EncodeToMemory(locked)))
 }
 
 // get returns a checker of one page.
@@ -243,7 +218,7 @@ func TestNginx(t *testing.T) {
 		{"authority is not there", over(get(s.secure, config.URL{Path: "/page.html"}), config.TLS{Verify: true, Files: config.SSL{CA: "/none"}}), "ca: open /none: no such file"},
 		{"authority is none", over(get(s.secure, config.URL{Path: "/page.html"}), config.TLS{Verify: true, Files: config.SSL{CA: s.locks}}), "there is no certificate in"},
 
-		{"client's certificate", over(get(s.mutual, config.URL{Path: "/", Regex: &config.Regex{Source: "CN=client"}}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: filepath.Join(s.dir, "client.key")}}), ""},
+		{"client's certificate", over(get(s.mutual, config.URL{Path: "/", Regex: &config.Regex{Source: "CN=client"}}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: filepath.Join(s.dir, "client-key.pem")}}), ""},
 		{"client's key under a password", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: s.locks, Password: "secret"}}), ""},
 		{"another password", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{Files: config.SSL{Certificate: s.certificate, Key: s.locks, Password: "public"}}), "client-locked.key: cannot be decrypted: the password is wrong"},
 		{"client without a certificate", over(get(s.mutual, config.URL{Path: "/"}), config.TLS{}), "status 400"},

@@ -41,7 +41,7 @@ func TestWrongPasswordThatFits(t *testing.T) {
 func TestCertificateOfAnotherKey(t *testing.T) {
 	dir := t.TempDir()
 	makeCertificates(t, dir)
-	files := config.SSL{Certificate: filepath.Join(dir, "client.pem"), Key: filepath.Join(dir, "server.key")}
+	files := config.SSL{Certificate: filepath.Join(dir, "client.pem"), Key: filepath.Join(dir, "server-key.pem")}
 	_, err := certificate(files)
 	if want := fmt.Sprintf("certificate %s with key %s: ", files.Certificate, files.Key); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)

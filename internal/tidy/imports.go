@@ -23,6 +23,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"internal/await", ""},
 	{"internal/golden", ""},
 	{"internal/port", ""},
+	{"internal/authority", ""},
 	{"internal/browser", ""}, // for tests of pages
 
 	// The pure core: decides.
@@ -85,7 +86,7 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 }
 
 // anyTest are the tools that every test may import, and nothing else.
-const anyTest = "internal/await internal/golden internal/port"
+const anyTest = "internal/authority internal/await internal/golden internal/port"
 
 // testsToo says which of our packages the tests of a package may import beyond its own
 // line and itself.

@@ -1,14 +1,8 @@
 package etcd_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,83 +14,35 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/solovip/solovip/internal/authority"
 	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/witness"
 	"github.com/solovip/solovip/witness/etcd"
 	"github.com/solovip/solovip/witness/server"
 )
 
-// authority is a CA that writes certificates to files.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newAuthority(t *testing.T) *authority {
+// newAuthority makes an authority of the test's own.
+func newAuthority(t *testing.T) *authority.Authority {
 	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.file = filepath.Join(a.dir, "ca.pem")
-	a.cert, a.key = a.sign(t, "ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return a
+	return authority.New(t, t.TempDir())
 }
 
 // issue makes a certificate for the host with the given address, good for the given time.
-func (a *authority) issue(t *testing.T, name, addr string, good time.Duration) (certFile, keyFile string) {
+func issue(t *testing.T, ca *authority.Authority, name, addr string, good time.Duration) (certFile, keyFile string) {
 	t.Helper()
-	a.sign(t, name, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.ParseIP(addr)}, NotAfter: time.Now().Add(good),
+	return ca.Issue(t, name, &x509.Certificate{
+		IPAddresses: []net.IP{net.ParseIP(addr)}, NotAfter: time.Now().Add(good),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
-	return filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+"-key.pem")
-}
-
-func (a *authority) sign(t *testing.T, name string, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SerialNumber, c.NotBefore = big.NewInt(time.Now().UnixNano()), time.Now().Add(-2*time.Hour)
-	if c.NotAfter.IsZero() {
-		c.NotAfter = time.Now().Add(time.Hour)
-	}
-	parent, parentKey := a.cert, a.key
-	if parent == nil {
-		parent, parentKey = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, filepath.Join(a.dir, name+".pem"), "CERTIFICATE", der)
-	writePEM(t, filepath.Join(a.dir, name+"-key.pem"), "EC PRIVATE KEY", keyDER)
-	signed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed, key
-}
-
-func writePEM(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // serveTLS runs a witness with a certificate for the given address.
-func serveTLS(t *testing.T, ca *authority, addr string, good time.Duration) string {
+func serveTLS(t *testing.T, ca *authority.Authority, addr string, good time.Duration) string {
 	t.Helper()
 	l := &await.Log{}
 	u := "https://" + freeAddr(t)
-	cfg := server.Config{DataDir: t.TempDir(), ListenClient: []string{u}, CAFile: ca.file, Logger: l.Logger()}
-	cfg.CertFile, cfg.KeyFile = ca.issue(t, "witness", addr, good)
+	cfg := server.Config{DataDir: t.TempDir(), ListenClient: []string{u}, CAFile: ca.File, Logger: l.Logger()}
+	cfg.CertFile, cfg.KeyFile = issue(t, ca, "witness", addr, good)
 	serve(t, cfg)
 	if strings.Contains(l.String(), "level=WARN") {
 		t.Errorf("a witness with TLS has nothing to warn of:\n%s", l)
@@ -109,17 +55,17 @@ func TestTLS(t *testing.T) {
 	ca, otherCA := newAuthority(t), newAuthority(t)
 	u := serveTLS(t, ca, "127.0.0.1", time.Hour)
 	plain, _ := serveNew(t)
-	cert, key := ca.issue(t, "lb01", "127.0.0.1", time.Hour)
-	oldCert, oldKey := ca.issue(t, "lb02", "127.0.0.1", -time.Hour)
-	foreignCert, foreignKey := otherCA.issue(t, "lb01", "127.0.0.1", time.Hour)
-	good := etcd.Config{Endpoints: []string{u}, CAFile: ca.file, CertFile: cert, KeyFile: key, Timeout: 300 * time.Millisecond}
+	cert, key := issue(t, ca, "lb01", "127.0.0.1", time.Hour)
+	oldCert, oldKey := issue(t, ca, "lb02", "127.0.0.1", -time.Hour)
+	foreignCert, foreignKey := issue(t, otherCA, "lb01", "127.0.0.1", time.Hour)
+	good := etcd.Config{Endpoints: []string{u}, CAFile: ca.File, CertFile: cert, KeyFile: key, Timeout: 300 * time.Millisecond}
 	tests := []struct {
 		name   string
 		change func(*etcd.Config)
 		want   string // one of these, separated by "|"; empty: it works
 	}{
 		{"good", func(*etcd.Config) {}, ""},
-		{"other CA", func(c *etcd.Config) { c.CAFile = otherCA.file }, "ca_file must hold the CA"},
+		{"other CA", func(c *etcd.Config) { c.CAFile = otherCA.File }, "ca_file must hold the CA"},
 		{"no CA", func(c *etcd.Config) { c.CAFile = "" }, "ca_file must hold the CA"},
 		{"no client certificate", func(c *etcd.Config) { c.CertFile, c.KeyFile = "", "" }, "wants a certificate from this node|hung up"},
 		{"client certificate of another CA", func(c *etcd.Config) { c.CertFile, c.KeyFile = foreignCert, foreignKey }, "not accept this node's certificate"},
@@ -154,13 +100,13 @@ func TestTLS(t *testing.T) {
 func TestCertificateRenewed(t *testing.T) {
 	ca := newAuthority(t)
 	u := serveTLS(t, ca, "127.0.0.1", time.Hour)
-	cfg := etcd.Config{Endpoints: []string{u}, CAFile: ca.file, Timeout: 300 * time.Millisecond}
-	cfg.CertFile, cfg.KeyFile = ca.issue(t, "lb01", "127.0.0.1", -time.Hour)
+	cfg := etcd.Config{Endpoints: []string{u}, CAFile: ca.File, Timeout: 300 * time.Millisecond}
+	cfg.CertFile, cfg.KeyFile = issue(t, ca, "lb01", "127.0.0.1", -time.Hour)
 	c := client(t, cfg)
 	if _, err := c.Do(t.Context(), witness.Swap{}); err == nil {
 		t.Fatal("an expired certificate was accepted")
 	}
-	ca.issue(t, "lb01", "127.0.0.1", time.Hour)
+	issue(t, ca, "lb01", "127.0.0.1", time.Hour)
 	recovered(t, c)
 }
 
@@ -168,8 +114,8 @@ func TestCertificateRenewed(t *testing.T) {
 func TestPermissionDenied(t *testing.T) {
 	ca := newAuthority(t)
 	u := serveTLS(t, ca, "127.0.0.1", time.Hour)
-	rootCert, rootKey := ca.issue(t, "root", "127.0.0.1", time.Hour)
-	tlsConfig, err := transport.TLSInfo{CertFile: rootCert, KeyFile: rootKey, TrustedCAFile: ca.file}.ClientConfig()
+	rootCert, rootKey := issue(t, ca, "root", "127.0.0.1", time.Hour)
+	tlsConfig, err := transport.TLSInfo{CertFile: rootCert, KeyFile: rootKey, TrustedCAFile: ca.File}.ClientConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +128,8 @@ func TestPermissionDenied(t *testing.T) {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}
-	cfg := etcd.Config{Endpoints: []string{u}, CAFile: ca.file}
-	cfg.CertFile, cfg.KeyFile = ca.issue(t, "lb01", "127.0.0.1", time.Hour)
+	cfg := etcd.Config{Endpoints: []string{u}, CAFile: ca.File}
+	cfg.CertFile, cfg.KeyFile = issue(t, ca, "lb01", "127.0.0.1", time.Hour)
 	c := client(t, cfg)
 	_, err = c.Do(t.Context(), renew("lb01", 0, 1))
 	if !errors.Is(err, etcd.ErrRefused) || !strings.Contains(err.Error(), "permission denied: grant this node's user") {
@@ -202,11 +148,11 @@ func TestPermissionDenied(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	ca := newAuthority(t)
-	cert, key := ca.issue(t, "lb01", "127.0.0.1", time.Hour)
-	empty := filepath.Join(ca.dir, "empty.pem")
+	cert, key := issue(t, ca, "lb01", "127.0.0.1", time.Hour)
+	empty := filepath.Join(ca.Dir, "empty.pem")
 	writeEmpty(t, empty)
 	good := etcd.Config{
-		Endpoints: []string{"https://10.0.0.13:2379"}, CAFile: ca.file, CertFile: cert, KeyFile: key,
+		Endpoints: []string{"https://10.0.0.13:2379"}, CAFile: ca.File, CertFile: cert, KeyFile: key,
 		Cluster: "edge", Timeout: time.Second, Logger: (&await.Log{}).Logger(),
 	}
 	tests := []struct {
@@ -227,7 +173,7 @@ func TestNewRefuses(t *testing.T) {
 		{"key without certificate", func(c *etcd.Config) { c.CertFile = "" }, "cert_file and cert_key_file go together"},
 		{"missing certificate", func(c *etcd.Config) { c.CertFile = "/nonexistent/n.pem" }, "read cert_file /nonexistent/n.pem"},
 		{"empty key", func(c *etcd.Config) { c.KeyFile = empty }, "with cert_key_file " + empty},
-		{"key of another", func(c *etcd.Config) { _, c.KeyFile = ca.issue(t, "lb02", "127.0.0.1", time.Hour) }, "private key does not match public key"},
+		{"key of another", func(c *etcd.Config) { _, c.KeyFile = issue(t, ca, "lb02", "127.0.0.1", time.Hour) }, "private key does not match public key"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
