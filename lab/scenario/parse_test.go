@@ -134,6 +134,7 @@ func TestMistakes(t *testing.T) {
 		{"a group of another claim", two + "    group together\n", `ledger and group are about the whole run: write them above`},
 		{"keepalived has no ledger", begin + "expect keepalived\n    ledger none\n", `keepalived has no ledger of fencings`},
 		{"two holders at least, and at most none", begin + "expect keepalived\n    two-holders at-least 1s\n", `what is expected of keepalived: two-holders at-least so much needs an at-most that is not less: without one it is 0`},
+		{"never, but for a while", begin + "expect lease\n    two-holders never at-most 1s\n", `f:6:23: "at-most" contradicts never; write one of them`},
 		{"bounds that cross", begin + "expect lease\n    nobody at-least 2s at-most 1s\n", `nobody at-least is more than at-most`},
 		{"a share of nothing", begin + "    drop n1 300% of ip\n" + end, `f:5:13: "300%" is not a kind of traffic;`},
 	}

@@ -120,6 +120,8 @@ func (r *reader) expectLine(l line) {
 		r.fail(l, l.words[0], "write: "+string(f), "%s is there twice", quote(f.keyword()))
 	case len(l.words) == 1:
 		r.fail(l, l.end(), "write: "+string(f), "%s says nothing", quote(f.keyword()))
+	case l.words[1].text == "never" && len(l.words) > 2:
+		r.fail(l, l.words[2], "write one of them", "%s contradicts never", quote(l.words[2].text))
 	case f == claimForm:
 		r.expectOther(l)
 	case r.other < 0:
