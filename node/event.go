@@ -92,9 +92,10 @@ type (
 	// WatchdogDone is the result of OpenWatchdog, and of PetWatchdog (Petted) if that failed, or
 	// works again.
 	WatchdogDone struct {
-		Petted  bool
-		Timeout time.Duration // what the watchdog made of it; 0: there is none
-		Err     error
+		Petted     bool
+		Timeout    time.Duration // what the watchdog made of it; 0: there is none
+		Pretimeout time.Duration // how long before the reset it tells the kernel, which may panic then; 0: not at all
+		Err        error
 	}
 
 	// TokenStored is the result of StoreToken.

@@ -33,6 +33,7 @@ import (
 //	ended [always]             a guarded service has ended by itself
 //	fail | slow | works EFFECT [TEXT | D]   store, add, remove, start, stop, reference, watchdog
 //	                           (slow: its least timeout), pet
+//	pretimeout D               the watchdog tells the kernel that long before it resets the machine
 //	script NAME up | down, link NAME up | down
 //	station [MAC]              from now on that device (or none) answers probes
 //	seen CLAIM                 it speaks for an address of the claim unasked
@@ -156,6 +157,10 @@ func (s *scriptRun) command(line string) error {
 	case "slow":
 		d, err := time.ParseDuration(arg(2))
 		w.slow[arg(1)] = d
+		return err
+	case "pretimeout":
+		d, err := time.ParseDuration(arg(1))
+		w.early = d
 		return err
 	case "works":
 		delete(w.fails, arg(1))

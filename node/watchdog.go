@@ -88,6 +88,7 @@ type watchdog struct {
 	want    time.Duration // the timeout that it was asked for; 0: not asked for yet
 	most    time.Duration // the longest that it may have; 0: any
 	timeout time.Duration // the one that it has; 0: there is none
+	early   time.Duration // its pretimeout
 	trouble string        // why there is none, or why it does not do
 	told    string        // the trouble that was last told
 	petted  time.Time
@@ -143,7 +144,7 @@ func (n *Node) watchdogTimeout() (want, most time.Duration) {
 // watchdogDue returns when it is to be petted next; zero: not before something changes.
 func (n *Node) watchdogDue() time.Time {
 	w := &n.watchdog
-	due := w.petted.Add(w.timeout / 4)
+	due := w.petted.Add((w.timeout - w.early) / 4) // at which the kernel may panic
 	last := n.watchdogLast()
 	if last.IsZero() {
 		return due
@@ -202,7 +203,7 @@ func (n *Node) watchdogDeadline(now time.Time, d *earliest) {
 // watchdogDone takes in how opening or petting it went.
 func (n *Node) watchdogDone(now time.Time, ev WatchdogDone) {
 	w := &n.watchdog
-	w.timeout, w.trouble = ev.Timeout, ""
+	w.timeout, w.early, w.trouble = ev.Timeout, ev.Pretimeout, ""
 	if !ev.Petted && ev.Timeout > 0 {
 		w.petted = now
 	}

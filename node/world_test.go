@@ -37,6 +37,7 @@ type world struct {
 	trace   func(string)  // takes each action in words
 	station string        // the MAC of another device that has the first address
 	timeout time.Duration // of the watchdog
+	early   time.Duration // its pretimeout
 	petted  time.Time
 	atOnce  int // ticks at one instant
 	problem string
@@ -198,10 +199,10 @@ func (w *world) do(a Action) Event {
 		}
 		w.timeout = max(a.Timeout, w.slow["watchdog"])
 		w.pet()
-		return WatchdogDone{Timeout: w.timeout}
+		return WatchdogDone{Timeout: w.timeout, Pretimeout: w.early}
 	case PetWatchdog:
 		if err := w.failed("pet"); err != nil {
-			return WatchdogDone{Petted: true, Timeout: w.timeout, Err: err}
+			return WatchdogDone{Petted: true, Timeout: w.timeout, Pretimeout: w.early, Err: err}
 		}
 		w.pet()
 	case Stopped:
@@ -217,11 +218,16 @@ func (w *world) do(a Action) Event {
 func (w *world) pet() {
 	at := w.now
 	w.petted = at
-	w.after(w.timeout, func() {
-		if w.petted.Equal(at) {
-			w.trace("THE WATCHDOG RESETS THIS MACHINE")
-		}
-	})
+	bark := func(after time.Duration, what string) {
+		w.after(after, func() {
+			if w.petted.Equal(at) {
+				w.trace(what)
+			}
+		})
+	}
+	if bark(w.timeout, "THE WATCHDOG RESETS THIS MACHINE"); w.early > 0 {
+		bark(w.timeout-w.early, "THE WATCHDOG MAKES THE KERNEL PANIC")
+	}
 }
 
 // sighting is another device that speaks for the first address of VI_1.

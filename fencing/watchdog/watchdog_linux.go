@@ -102,14 +102,12 @@ func (d *Device) count() error {
 func (d *Device) Timeout() time.Duration { return d.timeout }
 
 // Pretimeout returns how long before the reset the kernel is told, to panic for instance; 0: it
-// is not.
+// is not. The kernel does it itself for drivers that cannot (CONFIG_WATCHDOG_HRTIMER_PRETIMEOUT), and
+// those do not say in their options that they can.
 func (d *Device) Pretimeout() time.Duration {
-	if d.options&unix.WDIOF_PRETIMEOUT == 0 {
-		return 0
-	}
 	seconds, err := unix.IoctlGetInt(int(d.file.Fd()), unix.WDIOC_GETPRETIMEOUT)
 	if err != nil {
-		return 0 // as devices without say it
+		return 0 // it is not to be had
 	}
 	return time.Duration(seconds) * time.Second
 }

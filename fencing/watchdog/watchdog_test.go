@@ -105,8 +105,33 @@ func TestVMNoWayOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = d.Close() }() // it goes on, for longer than this machine lives
 		if !d.NoWayOut() {
 			t.Error("it says that it can be stopped")
+		}
+	})
+}
+
+// TestVMPretimeout: what somebody has set is known, and stays, unless the device is to count less.
+func TestVMPretimeout(t *testing.T) {
+	vmtest.Test(t, &stubborn, func(t *testing.T) {
+		raw, err := os.OpenFile("/dev/watchdog0", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = unix.IoctlSetPointerInt(int(raw.Fd()), unix.WDIOC_SETPRETIMEOUT, 5)
+		if err := errors.Join(err, raw.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d, err := watchdog.Open("/dev/watchdog0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Close() }() // as above
+		for _, row := range []struct{ timeout, want time.Duration }{{40 * time.Second, 5 * time.Second}, {4 * time.Second, 0}, {60 * time.Second, 0}} {
+			if _, err := d.SetTimeout(row.timeout); err != nil || d.Pretimeout() != row.want {
+				t.Errorf("counting %v: pretimeout %v, %v; want %v", row.timeout, d.Pretimeout(), err, row.want)
+			}
 		}
 	})
 }

@@ -22,18 +22,19 @@ func (d *daemon) openWatchdog(a node.OpenWatchdog) node.Event {
 			return node.WatchdogDone{Err: err}
 		}
 		d.dog.Device = device
-		d.log.Info("watchdog open", "device", d.settings.config.Fencing.Watchdog.Device, "identity", device.Identity(), "pretimeout", device.Pretimeout())
+		d.log.Info("watchdog open", "device", d.settings.config.Fencing.Watchdog.Device, "identity", device.Identity())
 		if device.NoWayOut() {
 			d.log.Warn("this watchdog cannot be stopped (nowayout): this machine is reset when solovip stops and is not started again in time")
 		}
 	}
 	timeout, err := d.dog.SetTimeout(a.Timeout)
+	pretimeout := d.dog.Pretimeout() // as somebody has set it; the kernel drops one that is not below the timeout
 	if err != nil {
 		// One that is not understood is better stopped than left to reset the machine.
 		err = errors.Join(err, d.dog.Disarm())
 		d.dog.Device, timeout = nil, 0
 	}
-	return node.WatchdogDone{Timeout: timeout, Err: err}
+	return node.WatchdogDone{Timeout: timeout, Pretimeout: pretimeout, Err: err}
 }
 
 // petWatchdog pets it, in the loop alone: a loop that hangs does not.
@@ -47,7 +48,7 @@ func (d *daemon) petWatchdog(a node.PetWatchdog) node.Event {
 		d.log.Warn("watchdog not petted", "err", err)
 	case failed || d.dog.failing:
 		d.dog.failing = failed
-		return node.WatchdogDone{Petted: true, Timeout: d.dog.Timeout(), Err: err}
+		return node.WatchdogDone{Petted: true, Timeout: d.dog.Timeout(), Pretimeout: d.dog.Pretimeout(), Err: err}
 	}
 	return nil
 }
