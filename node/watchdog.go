@@ -221,7 +221,11 @@ func (n *Node) watchdogDone(now time.Time, ev WatchdogDone) {
 	case w.trouble != "":
 		n.tell(Warning, "", "no watchdog resets this machine in time, should all else fail", w.trouble)
 	case !ev.Petted:
-		n.tell(Info, "", "the watchdog resets this machine when it is not petted", fmt.Sprintf("%v after the last time", w.timeout))
+		how := fmt.Sprintf("%v after the last time", w.timeout)
+		if w.early > 0 {
+			how += fmt.Sprintf("; %v before, it tells the kernel", w.early)
+		}
+		n.tell(Info, "", "the watchdog resets this machine when it is not petted", how)
 	}
 	w.told = w.trouble
 }
