@@ -88,6 +88,7 @@ func runCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print everything as JSON; progress goes to stderr"},
 			&cli.StringFlag{Name: "html", Usage: "write a page with timelines and the comparison to `FILE`"},
 			&cli.StringFlag{Name: "binary", Usage: "test the solovip at `PATH` instead of this one"},
+			&cli.BoolFlag{Name: "machine", Usage: "play each run in a virtual machine of its own, as those that move the clock always are; wants qemu, and no namespaces"},
 		},
 		Action: func(c *cli.Context) error {
 			p, err := plan(c)
@@ -168,7 +169,7 @@ func helperCommands() []*cli.Command {
 			},
 		})
 	}
-	return commands
+	return append(commands, machineCommand())
 }
 
 func isTerminal(w io.Writer) bool {

@@ -71,6 +71,7 @@ func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 		{[]string{"--repeat", "0", "power-off"}, "at least 1"},
 		{[]string{"--html", "/nowhere/page.html", "power-off"}, "write the page /nowhere/page.html"},
 		{[]string{"--keepalived", "handover"}, "handover cannot be played on keepalived: it expects nothing of it (give --system: lease, quorum, veto)"},
+		{[]string{"--keep", "clock-step"}, "clock-step is played in a machine of its own, which ends with the run: leave out --keep"},
 		{[]string{"--match", "("}, "--match: error parsing regexp"},
 		{[]string{"--match", "^no-such"}, `no scenario matches "^no-such"`},
 		{[]string{"--match", "^handover$", "--system", "keepalived"}, "none of these scenarios is played on these systems"},

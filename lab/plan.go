@@ -57,6 +57,12 @@ func plan(c *cli.Context) (program, error) {
 	if len(p.runs) == 0 {
 		return program{}, errors.New("none of these scenarios is played on these systems")
 	}
+	for _, r := range p.runs {
+		r.machine = r.machine || c.Bool("machine")
+		if r.machine && c.Bool("keep") {
+			return program{}, fmt.Errorf("%s is played in a machine of its own, which ends with the run: leave out --keep", r.Scenario)
+		}
+	}
 	return p, p.useBinary(c.String("binary"), c.Bool("keep"))
 }
 

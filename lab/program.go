@@ -23,13 +23,14 @@ type run struct {
 	solovip  string
 	lab      string
 	keep     bool
+	machine  bool // it is played in a virtual machine
 	done     chan struct{}
 }
 
 func newRun(s scenario.Scenario, system scenario.System, number int, seed uint64) *run {
 	return &run{
 		Run:      report.Run{Scenario: s.Name, Text: s.Text, System: system, Number: number, Seed: seed},
-		scenario: s,
+		scenario: s, machine: s.MovesClock(),
 	}
 }
 
@@ -120,7 +121,11 @@ func (r *run) perform(ctx context.Context, progress func(verify.Mark)) {
 }
 
 func (r *run) once(ctx context.Context, progress func(verify.Mark)) {
-	result, err := netns.Run(ctx, netns.Job{
+	play := netns.Run
+	if r.machine {
+		play = playInMachine
+	}
+	result, err := play(ctx, netns.Job{
 		Scenario: r.scenario, System: r.System, Seed: r.Seed, Solovip: r.solovip, Lab: r.lab, Keep: r.keep,
 	}, progress)
 	if err != nil {

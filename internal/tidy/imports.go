@@ -72,11 +72,11 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	{"lab/disk", ""},
 	{"lab/scenario", "internal/nearest lab/verify"},
 	{"lab/split", ""},
-	{"lab/netns", "internal/boottime lab/disk lab/scenario lab/verify vrrp vrrp/rawip"}, // vrrp: forges adverts
+	{"lab/netns", "internal/boottime lab/disk lab/scenario lab/verify lab/vm vrrp vrrp/rawip"}, // vrrp: forges adverts
 	// But for the simulator, which drives the core under virtual time.
 	{"lab/sim", "arbiter fencing node vrrp witness"},
 	{"lab/report", "lab/netns lab/scenario lab/verify"},
-	{"lab", "internal/nearest lab/netns lab/report lab/scenario lab/verify"},
+	{"lab", "internal/nearest lab/netns lab/report lab/scenario lab/verify lab/vm"},
 
 	// Packages of tests alone.
 	{"lab/stories", ""},

@@ -23,7 +23,7 @@ type sampler struct {
 	buf      [4096]byte
 }
 
-// sampling is how often each kernel is asked.
+// sampling is how often each kernel is usually asked.
 const sampling = time.Millisecond
 
 // Layout of a route request and its answer: a struct nlmsghdr and a struct rtmsg.
@@ -69,11 +69,11 @@ func routeRequest(vip netip.Addr) []byte {
 	return b
 }
 
-// run samples until ctx is done.
-func (s *sampler) run(ctx context.Context, o *observer) error {
+// run samples that often until ctx is done.
+func (s *sampler) run(ctx context.Context, o *observer, every time.Duration) error {
 	runtime.LockOSThread() // a thread of its own is woken sooner
 	defer runtime.UnlockOSThread()
-	return steadily(ctx, sampling, func() error {
+	return steadily(ctx, every, func() error {
 		for vip, request := range s.requests {
 			for i, node := range s.nodes {
 				at := o.now()

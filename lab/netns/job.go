@@ -29,6 +29,7 @@ type Job struct {
 	Lab      string            `json:"lab"`     // path of a binary with the lab command: the stage and the guarded service
 	Seed     uint64            `json:"seed"`    // of what the scenario leaves to chance
 	Dir      string            `json:"dir"`     // for files of the run; empty: a new one
+	Rarer    int               `json:"rarer"`   // the oracle looks so many times less often, where processors are slow; 0: as often as it says
 	Keep     bool              `json:"keep"`    // leave all as it is at the end, and Dir with configurations, logs and the history
 }
 

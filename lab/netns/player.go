@@ -155,7 +155,7 @@ func (p *player) watch(ctx context.Context) (context.Context, error) {
 	web := newHTTPVoice()
 	ctx, p.cancel = context.WithCancel(ctx)
 	p.watching, ctx = errgroup.WithContext(ctx)
-	p.watching.Go(func() error { return p.sampler.run(ctx, p.seen) })
+	p.watching.Go(func() error { return p.sampler.run(ctx, p.seen, p.rarely(sampling)) })
 	p.watching.Go(func() error { return newGateEye(nodes, vips).run(ctx, p.seen) })
 	for _, h := range nodes {
 		go p.seen.hear(ctx, h)
@@ -168,6 +168,11 @@ func (p *player) watch(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
+// rarely returns the time between two looks that are usually so far apart.
+func (p *player) rarely(every time.Duration) time.Duration {
+	return every * time.Duration(max(1, p.job.Rarer))
+}
+
 // voices opens the client's sockets: one for each VIP's ARP, and one for the service.
 func (p *player) voices(client *host) ([]asker, error) {
 	var voices []asker
@@ -176,14 +181,14 @@ func (p *player) voices(client *host) ([]asker, error) {
 		if err != nil {
 			return nil, err
 		}
-		voices = append(voices, asker{vip: i, source: verify.ARP, voice: v, every: arpEvery, patience: arpPatience})
+		voices = append(voices, asker{vip: i, source: verify.ARP, voice: v, every: p.rarely(arpEvery), patience: arpPatience})
 	}
 	var udp *udpVoice
 	err := client.inside(func() (err error) {
 		udp, err = newUDPVoice(p.job.Scenario.VIP().Addr())
 		return err
 	})
-	return append(voices, asker{source: verify.UDP, voice: udp, every: udpEvery, patience: udpPatience}), err
+	return append(voices, asker{source: verify.UDP, voice: udp, every: p.rarely(udpEvery), patience: udpPatience}), err
 }
 
 // arpVoice opens the client's socket for the ARP of a claim's VIP.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/solovip/solovip/lab/scenario"
 	"github.com/solovip/solovip/lab/verify"
+	"github.com/solovip/solovip/lab/vm"
 )
 
 // playSteps plays the scenario. A wait in vain is part of the history and no error; one
@@ -75,7 +76,7 @@ func (p *player) step(ctx context.Context, step scenario.Step) (met bool, err er
 		}
 		p.seen.mark(kind, step.Host, step.String())
 	case scenario.Kill, scenario.Freeze, scenario.KillWorker, scenario.FreezeWorker, scenario.KillGuardian, scenario.EndService, scenario.HangService, scenario.BreakService, scenario.FlushRules, scenario.Assign, scenario.Fill, scenario.PowerOff, scenario.Unplug, scenario.Cut, scenario.Drop, scenario.Wipe, scenario.Forge,
-		scenario.LinkDown, scenario.Flap, scenario.SlowDisk, scenario.Load, scenario.Block:
+		scenario.LinkDown, scenario.Flap, scenario.SlowDisk, scenario.Load, scenario.Block, scenario.Clock:
 		p.seen.mark(verify.Fault, step.Host, step.String())
 	}
 	return true, p.change(ctx, step)
@@ -162,6 +163,8 @@ func (p *player) change(ctx context.Context, step scenario.Step) error {
 		return h.wipe()
 	case scenario.Forge, scenario.Flap, scenario.Load, scenario.SlowDisk, scenario.MendDisk:
 		return p.trouble(ctx, h, step)
+	case scenario.Clock:
+		return vm.MoveClock(step.For)
 	case scenario.Lead:
 		return p.lead(ctx, h)
 	case scenario.Edit:

@@ -42,7 +42,7 @@ func stepForms() map[Verb]form {
 		Handover: "handover NODE [of CLAIM] [to PEER]", StandbyOn: "standby-on NODE", StandbyOff: "standby-off NODE",
 		FenceNow: "fence-now NODE [of CLAIM]", FenceClear: "fence-clear NODE", TakeOver: "take-over NODE",
 		Edit: "edit NODE OLD NEW", Reload: "reload NODE", Install: "install NODE [SYSTEM]",
-		MarkReady: "ready", Hold: "hold TIME [LONGER]", Phase: "phase TIME",
+		Clock: "clock JUMP", MarkReady: "ready", Hold: "hold TIME [LONGER]", Phase: "phase TIME",
 		Await: "await HOST EVENT [of CLAIM] [for TIME] within LIMIT",
 	}
 }
@@ -146,6 +146,7 @@ func stepSlots() slots[Step] {
 		"OLD":     quoted(func(s *Step) *string { return &s.Old }),
 		"NEW":     quoted(func(s *Step) *string { return &s.New }),
 		"SHARE":   share(),
+		"JUMP":    jump(),
 	}
 }
 
@@ -184,6 +185,30 @@ func share() slot[Step] {
 				return ""
 			}
 			return strconv.Itoa(s.Percent) + "%"
+		},
+	}
+}
+
+// maxJump bounds one jump of the wall clock: ten years.
+const maxJump = 10 * 365 * 24 * time.Hour
+
+// jump is how far the wall clock jumps, and where to.
+func jump() slot[Step] {
+	return slot[Step]{
+		means: "a jump of the clock",
+		set: func(s *Step, word string) string {
+			d, err := time.ParseDuration(word)
+			if err != nil || d == 0 || d.Abs() > maxJump || !strings.ContainsAny(word[:1], "+-") {
+				return "write a sign, a number and a unit, as in +24h or -5s, at most ten years of 8760h"
+			}
+			s.For = d
+			return ""
+		},
+		get: func(s *Step) string {
+			if s.For < 0 {
+				return "-" + duration(-s.For)
+			}
+			return "+" + duration(s.For)
 		},
 	}
 }

@@ -51,6 +51,8 @@ steps
     await n2 answers of VI_2 for 1s within 1m30s
     edit n1 "priority 150" "priority 160\n    nopreempt"
     install n1 vrrp
+    clock +8760h
+    clock -5s
     hold 15s or-longer
     unplug n1 eth1
 
@@ -97,6 +99,10 @@ func TestMistakes(t *testing.T) {
 		{"no deadline", begin + "    await n2 serves for 1s\n" + end, `f:5:27: "await" ends where "within" should stand; write: await HOST EVENT [of CLAIM] [for TIME] within LIMIT`},
 		{"no number", begin + "    hold long\n" + end, `f:5:10: "long" is not a time: write a number and a unit, as in 250ms, 1.5s or 2m`},
 		{"no unit", begin + "    hold 8\n" + end, `f:5:10: "8" is not a time: write`},
+		{"a jump without a sign", begin + "    clock 24h\n" + end, `f:5:11: "24h" is not a jump of the clock: write a sign, a number and a unit, as in +24h or -5s`},
+		{"no jump", begin + "    clock +0s\n" + end, `f:5:11: "+0s" is not a jump of the clock:`},
+		{"a jump too far", begin + "    clock -87601h\n" + end, `f:5:11: "-87601h" is not a jump of the clock:`},
+		{"a clock of one host", begin + "    clock n1 +1h\n" + end, `f:5:11: "n1" is not a jump of the clock:`},
 		{"too much", begin + "    power-off n1 now\n" + end, `f:5:18: "now" is too much; write: power-off HOST`},
 		{"a kind of traffic", begin + "    drop n1 vrp\n" + end, `f:5:13: "vrp" is not a kind of traffic; did you mean "vrrp"?`},
 		{"a word in the wrong place", begin + "    cut n1 and n2\n" + end, `f:5:12: "and" is not a host;`},

@@ -155,6 +155,11 @@ func (s Scenario) Sets(block, text string) bool {
 	return slices.ContainsFunc(s.Settings, func(set Setting) bool { return set.Block == block && strings.HasPrefix(set.Line, text) })
 }
 
+// MovesClock reports whether a step moves the wall clock: then it is played in a machine of its own.
+func (s Scenario) MovesClock() bool {
+	return slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Do == Clock })
+}
+
 // VIP returns the address of the first claim.
 func (s Scenario) VIP() netip.Prefix { return s.Claims[0].VIP }
 

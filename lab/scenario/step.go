@@ -48,6 +48,7 @@ const (
 	Forge     Verb = "forge"     // Host sends adverts of the highest priority, one each 100 ms, for the time For
 	Lead      Verb = "lead"      // make Host the leader of the etcd
 	Await     Verb = "await"     // wait until Event is seen, for an unbroken time For, at most Within
+	Clock     Verb = "clock"     // the wall clock of all hosts, which share one, jumps by For
 	MarkReady Verb = "ready"     // from here on, silence counts
 	Hold      Verb = "hold"      // let the fault last For
 	Phase     Verb = "phase"     // wait at most For, drawn from the run's seed: what follows meets daemons in any phase
@@ -110,7 +111,7 @@ type Step struct {
 	Traffic Traffic       `json:"traffic,omitempty"` // Drop, Block
 	Way     Way           `json:"way,omitempty"`     // Drop, Block
 	Event   Event         `json:"event,omitempty"`   // Await
-	For     time.Duration `json:"for_ns,omitempty"`  // Await, Hold, Phase, Forge
+	For     time.Duration `json:"for_ns,omitempty"`  // Await, Hold, Phase, Forge; Clock: back, when negative
 	Within  time.Duration `json:"within_ns,omitempty"`
 	Free    bool          `json:"free,omitempty"`    // Hold: any longer time would do as well, see Lasting
 	Percent int           `json:"percent,omitempty"` // Drop: how much of it, at random; 0: all
@@ -184,6 +185,11 @@ func (s Step) String() string {
 		return "make " + s.Host + " the leader of the etcd"
 	case Handover, StandbyOn, StandbyOff, TakeOver, FenceNow, FenceClear:
 		return s.order()
+	case Clock:
+		if s.For < 0 {
+			return "the wall clock of all hosts jumps back by " + duration(-s.For)
+		}
+		return "the wall clock of all hosts jumps forward by " + duration(s.For)
 	case Phase:
 		return fmt.Sprintf("wait a random time of at most %v", s.For)
 	case Await:

@@ -163,6 +163,8 @@ func (s Scenario) validateStep(step Step) error {
 	case Await:
 		known := []Event{Answers, Alone, Serves, Silent, Ended}
 		return need(step.Host != "" && step.Within > 0 && slices.Contains(known, step.Event), "a host, a known event and a deadline")
+	case Clock:
+		return need(step.For != 0 && step.For.Abs() <= maxJump, "a jump of at most ten years")
 	case Hold, Phase:
 		return need(step.For > 0, "a length")
 	}

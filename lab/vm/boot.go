@@ -21,12 +21,8 @@ const (
 )
 
 // boot runs qemu on the kernel and the file system, which it removes.
-func (m Machine) boot(ctx context.Context, k *kernel, image string) (Result, error) {
+func (m Machine) boot(ctx context.Context, qemu string, k *kernel, image string) (Result, error) {
 	defer os.Remove(image)
-	qemu, err := exec.LookPath(emulator)
-	if err != nil {
-		return Result{}, fmt.Errorf("find the emulator: %w: %w", err, ErrMissing)
-	}
 	cmd := exec.CommandContext(ctx, qemu, m.arguments(k, image)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
@@ -39,8 +35,8 @@ func (m Machine) boot(ctx context.Context, k *kernel, image string) (Result, err
 	go func() { ran <- w.run(cmd) }()
 	var r Result
 	var readers sync.WaitGroup
-	readers.Go(func() { r.Output = readAll(w.output) })
-	readers.Go(func() { r.Console = readAll(w.console) })
+	readers.Go(func() { r.Output = readAll(w.output, m.Out) })
+	readers.Go(func() { r.Console = readAll(w.console, nil) })
 	readers.Go(func() { r.End = follow(w.words, w.commands) })
 	err = <-ran
 	readers.Wait()
@@ -57,17 +53,21 @@ func (m Machine) boot(ctx context.Context, k *kernel, image string) (Result, err
 }
 
 // arguments is qemu's command line. A machine that resets ends, as one that is switched off.
-// Its time passes by 4 ns with each instruction, and jumps while it is idle.
+// Its time passes with each instruction, by two to the power of shift in ns, and jumps while it is idle.
 func (m Machine) arguments(k *kernel, image string) []string {
 	memory := m.MemoryMiB
 	if memory == 0 {
 		memory = defaultMemory
 	}
+	shift := "2"
+	if m.Fast {
+		shift = "0"
+	}
 	args := []string{
-		"-machine", "q35", "-accel", "tcg", "-icount", "shift=2,sleep=off", "-rtc", "clock=vm", "-cpu", "max", "-m", strconv.Itoa(memory),
+		"-machine", "q35", "-accel", "tcg", "-icount", "shift=" + shift + ",sleep=off", "-rtc", "clock=vm", "-cpu", "max", "-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(k.dir, "vmlinux"), "-initrd", image,
-		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on mitigations=off",
+		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on mitigations=off " + mark,
 		"-qmp", "stdio",
 		"-chardev", "file,id=output,path=/proc/self/fd/3", "-chardev", "file,id=console,path=/proc/self/fd/4",
 		"-serial", "chardev:console", "-serial", "chardev:output",
@@ -122,11 +122,17 @@ func (w *wires) run(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-// readAll reads what comes from a serial port to its end.
-func readAll(from *os.File) string {
+// readAll reads what comes from a serial port to its end, and passes it on to a listener.
+func readAll(from *os.File, out io.Writer) string {
 	defer from.Close()
-	text, _ := io.ReadAll(from) // what came before an error is what there is
-	return strings.ReplaceAll(string(text), "\r", "")
+	if out == nil {
+		out = io.Discard
+	}
+	var all strings.Builder
+	if _, err := io.Copy(io.MultiWriter(&all, out), from); err != nil {
+		_, _ = io.Copy(&all, from) // the listener has left; what comes before an error is what there is
+	}
+	return strings.ReplaceAll(all.String(), "\r", "")
 }
 
 // takeStatus takes the last line, which is init's, out of the output, and returns the status in it.

@@ -66,7 +66,7 @@ func (m Machine) addFiles(a *archive) error {
 	for _, name := range m.Programs {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			return fmt.Errorf("put a program into the machine: %w: %w", err, ErrMissing)
+			return fmt.Errorf("put a program into the machine: %w (%w)", err, ErrMissing)
 		}
 		if err := a.file(path, path); err != nil {
 			return fmt.Errorf("put a program into the machine: %w", err)
@@ -105,7 +105,7 @@ func addLibraries(a *archive, program string) error {
 func addBusybox(a *archive) error {
 	path, err := exec.LookPath("busybox")
 	if err != nil {
-		return fmt.Errorf("find the machine's small programs: %w: %w", err, ErrMissing)
+		return fmt.Errorf("find the machine's small programs: %w; install the package busybox-static (%w)", err, ErrMissing)
 	}
 	if err := a.file(guestBusybox, path); err != nil {
 		return fmt.Errorf("put busybox into the machine: %w", err)

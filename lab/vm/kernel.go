@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// ErrMissing says that something is missing on this host that `make deps` installs.
-var ErrMissing = errors.New("`make deps` installs it")
+// ErrMissing says that something is missing on this host that a machine needs.
+var ErrMissing = errors.New("`make deps` in the source of solovip installs all that virtual machines need")
 
 // kernel is an unpacked kernel.
 type kernel struct {
@@ -33,7 +33,7 @@ func newestKernel() (*kernel, error) {
 	}
 	found, err := filepath.Glob(filepath.Join(cache, "solovip", "vm", "*", "vmlinux"))
 	if err != nil || len(found) == 0 {
-		return nil, fmt.Errorf("no kernel for virtual machines in %s: %w", filepath.Join(cache, "solovip", "vm"), ErrMissing)
+		return nil, fmt.Errorf("no kernel for virtual machines in %s; lab/vm/kernel.sh in the source of solovip downloads it (%w)", filepath.Join(cache, "solovip", "vm"), ErrMissing)
 	}
 	newest, at := "", int64(0)
 	for _, path := range found {
