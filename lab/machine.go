@@ -35,7 +35,7 @@ const (
 const machineLimit = 10 * time.Minute
 
 // rarer is how many times less often the oracle looks in a machine, whose processor is emulated:
-// each look costs this host some hundred times as much there.
+// there each look takes this host many times as long.
 const rarer = 5
 
 // told is one line from the machine; exactly one field is set.
