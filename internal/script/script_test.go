@@ -18,7 +18,7 @@ import (
 const (
 	plenty = time.Minute
 	// short is a limit that ends scripts, and not before a busy machine's shell has got to its point.
-	short = 3 * time.Second
+	short = 2 * time.Second
 )
 
 // shell returns a script that a shell reads.
@@ -102,7 +102,7 @@ func TestRunAsksFirst(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	err := shell(`trap 'echo done >"$1"; exit 0' TERM; sleep 600 & wait`, "sh", file).Run(t.Context(), short)
-	if err == nil || !strings.HasSuffix(err.Error(), "killed after 3s") {
+	if err == nil || !strings.HasSuffix(err.Error(), "killed after 2s") {
 		t.Errorf("a script over its limit is %v", err)
 	}
 	if text, err := os.ReadFile(file); string(text) != "done\n" {
