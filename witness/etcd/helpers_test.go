@@ -28,6 +28,33 @@ const (
 	recovery = 2 * time.Second
 )
 
+// timed runs f and says how long that took, and how much of it this process stood still: that long
+// f may be late without having done wrong.
+func timed(f func()) (took, stood time.Duration) {
+	const grain = 10 * time.Millisecond
+	done, told := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var lost time.Duration
+		for running := true; running; {
+			start := time.Now()
+			select {
+			case <-done:
+				running = false
+			case <-time.After(grain):
+			}
+			if late := time.Since(start) - grain; late > grain {
+				lost += late
+			}
+		}
+		told <- lost
+	}()
+	start := time.Now()
+	f()
+	took = time.Since(start)
+	close(done)
+	return took, <-told
+}
+
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
 	return port.Hold(tb, "127.0.0.1").String()
