@@ -131,6 +131,7 @@ func TestEachCheckCanFail(t *testing.T) {
 		{"link", "links lead somewhere", "README.md", "[a](docs/nothing.txt)\n", "README.md:1: the link docs/nothing.txt leads nowhere"},
 		{"anchor", "links lead somewhere", "README.md", "[a](docs/operations.md#nothing)\n", "docs/operations.md has no such heading"},
 		{"document in a comment", "links lead somewhere", "arbiter/b.go", "package arbiter\n\n// See do" + "cs/nothing.md.\n", "arbiter/b.go:3: there is no do" + "cs/nothing.md"},
+		{"named test", "tests that documents name are there", "docs/operations.md", "`Test" + "Nothing` and `Test" + "Not...`\n", "docs/operations.md:1: there is no Test" + "Nothing"},
 		{"sample", "what is shipped is there", "deploy/examples/lb01.conf", "", "deploy/examples: holds no sample configuration"},
 		{"unit", "what is shipped is there", "deploy/systemd/solovip.service", "", "deploy/systemd/solovip.service: is not there"},
 	} {

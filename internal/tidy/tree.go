@@ -152,6 +152,7 @@ func Checks() []Check {
 		{"no path of a developer's machine", noDeveloperPaths},
 		{"tests do not sleep", testsDoNotSleep},
 		{"links lead somewhere", linksLeadSomewhere},
+		{"tests that documents name are there", namedTestsAreThere},
 		{"what is shipped is there", shippedIsThere},
 	}
 }

@@ -2,6 +2,7 @@ package tidy
 
 import (
 	"fmt"
+	"go/ast"
 	"path"
 	"regexp"
 	"slices"
@@ -71,6 +72,35 @@ func linksLeadSomewhere(t *Tree) []Finding {
 			for _, m := range markdownLink.FindAllStringSubmatch(line, -1) {
 				if wrong := brokenLink(byPath, folders, f, m[1]); wrong != "" {
 					found = append(found, Finding{Path: f.Path, Line: i + 1, Text: wrong})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// A test named in a document; with ... behind it the beginning of several.
+var namedTest = regexp.MustCompile(`\b((?:Test|Fuzz|Benchmark)[A-Z]\w*)(\.\.\.)?`)
+
+// namedTestsAreThere looks for the tests that documents name: what shows a rule has to be there.
+func namedTestsAreThere(t *Tree) []Finding {
+	var names []string
+	for _, s := range t.Go {
+		for _, decl := range s.AST.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && s.Test {
+				names = append(names, f.Name.Name)
+			}
+		}
+	}
+	var found []Finding
+	for _, f := range t.Text {
+		if path.Ext(f.Path) != ".md" {
+			continue
+		}
+		for i, line := range strings.Split(f.Text, "\n") {
+			for _, m := range namedTest.FindAllStringSubmatch(line, -1) {
+				if !slices.ContainsFunc(names, func(name string) bool { return name == m[1] || m[2] != "" && strings.HasPrefix(name, m[1]) }) {
+					found = append(found, Finding{Path: f.Path, Line: i + 1, Text: "there is no " + m[0] + ": name the test that shows it"})
 				}
 			}
 		}
