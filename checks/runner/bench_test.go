@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/solovip/solovip/config"
+	"github.com/solovip/solovip/internal/await"
 	"github.com/solovip/solovip/lab/vmtest"
 	"github.com/solovip/solovip/lvs"
 )
@@ -281,15 +282,13 @@ func TestVMAsManyAsKeepalived(t *testing.T) {
 		const settle, long = 3 * time.Second, 5 * time.Second
 		server := start(t, serverEnv+"=1", os.Args[0])
 		keepalived := start(t, "", "/usr/sbin/keepalived", "--dont-fork", "--check", "--use-file="+dir+"/conf", "--pid="+dir+"/pid", "--checkers_pid="+dir+"/checkers")
+		var pid int
+		await.That(t, "keepalived's checkers", func() bool {
+			text, _ := os.ReadFile(dir + "/checkers")
+			pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+			return pid > 0
+		})
 		<-time.After(settle)
-		text, err := os.ReadFile(dir + "/checkers")
-		if err != nil {
-			t.Fatal(err)
-		}
-		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			t.Fatal(err)
-		}
 		theirs := measure(t, server, pid, long)
 		keepalived.stop()
 		checker := start(t, fmt.Sprintf("%s=%d", checkerEnv, servers), os.Args[0])
