@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -166,18 +165,4 @@ func (b *Browser) Complaints() []string {
 		all = append(all, fmt.Sprintf("%s: %s", e.Level, e.Message))
 	}
 	return all
-}
-
-// Picture writes what is seen now to a file, as PNG.
-func (b *Browser) Picture(file string) {
-	b.tb.Helper()
-	var text string
-	b.command(http.MethodGet, "/screenshot", nil, &text)
-	png, err := base64.StdEncoding.DecodeString(text)
-	if err == nil {
-		err = os.WriteFile(file, png, 0o644)
-	}
-	if err != nil {
-		b.tb.Fatal(err)
-	}
 }
