@@ -88,7 +88,7 @@ func (c Config) settled() Config {
 }
 
 // check returns what is wrong with c, all of it.
-func (c *Config) check() error {
+func (c Config) check() error {
 	p := Packet{
 		Version: c.Version, VRID: c.VRID, Priority: c.Priority,
 		AdvertInterval: c.AdvertInterval, Addresses: c.Addresses,

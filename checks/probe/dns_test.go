@@ -40,7 +40,7 @@ func dnsmasq(t *testing.T) netip.AddrPort {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if said = append(said, lines.Text()); strings.Contains(lines.Text(), "started") {
 			go func() {
-				for lines.Scan() { //nolint:revive // it must not wait for us
+				for lines.Scan() {
 				}
 			}()
 			return target
@@ -96,6 +96,9 @@ func answers(t *testing.T, addr string, answer func(heard []byte) [][]byte, othe
 	return netip.MustParseAddrPort(conn.LocalAddr().String())
 }
 
+// replier makes a reply to what was heard, with a change.
+type replier func(change func(*dns.Msg)) []byte
+
 // reply returns an answer to a question, changed and then packed.
 func reply(t *testing.T, heard []byte, change func(*dns.Msg)) []byte {
 	t.Helper()
@@ -116,46 +119,48 @@ func TestDNSBrokenServers(t *testing.T) {
 	fine := func(*dns.Msg) {}
 	for _, row := range []struct {
 		name   string
-		answer func(t *testing.T, heard []byte) [][]byte
+		answer func(heard []byte, reply replier) [][]byte
 		limit  time.Duration
 		why    string // empty: it succeeds
 	}{
-		{"nothing in the answer", func(t *testing.T, heard []byte) [][]byte { return [][]byte{reply(t, heard, fine)} }, time.Minute, ""},
-		{"a late answer to another question first", func(t *testing.T, heard []byte) [][]byte {
-			return [][]byte{reply(t, heard, func(m *dns.Msg) { m.Id++; m.Rcode = dns.RcodeServerFailure }), heard, reply(t, heard, fine)}
+		{"nothing in the answer", func(_ []byte, reply replier) [][]byte { return [][]byte{reply(fine)} }, time.Minute, ""},
+		{"a late answer to another question first", func(heard []byte, reply replier) [][]byte {
+			return [][]byte{reply(func(m *dns.Msg) { m.Id++; m.Rcode = dns.RcodeServerFailure }), heard, reply(fine)}
 		}, time.Minute, ""},
-		{"an answer to no question", func(t *testing.T, heard []byte) [][]byte {
-			return [][]byte{reply(t, heard, func(m *dns.Msg) { m.Question = nil })}
+		{"an answer to no question", func(_ []byte, reply replier) [][]byte {
+			return [][]byte{reply(func(m *dns.Msg) { m.Question = nil })}
 		}, time.Minute, ""},
-		{"truncated within a record", func(t *testing.T, heard []byte) [][]byte {
-			packet := reply(t, heard, func(m *dns.Msg) {
+		{"truncated within a record", func(_ []byte, reply replier) [][]byte {
+			packet := reply(func(m *dns.Msg) {
 				m.Truncated = true
 				m.Answer = append(m.Answer, &dns.NS{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "a.root.test."})
 			})
 			return [][]byte{packet[:len(packet)-3]}
 		}, time.Minute, ""},
-		{"cut off without a word", func(t *testing.T, heard []byte) [][]byte {
-			packet := reply(t, heard, func(m *dns.Msg) {
+		{"cut off without a word", func(_ []byte, reply replier) [][]byte {
+			packet := reply(func(m *dns.Msg) {
 				m.Answer = append(m.Answer, &dns.NS{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "a.root.test."})
 			})
 			return [][]byte{packet[:len(packet)-3]}
 		}, time.Minute, "an answer that cannot be read: dns: overflowing header size"},
-		{"fails", func(t *testing.T, heard []byte) [][]byte {
-			return [][]byte{reply(t, heard, func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure })}
+		{"fails", func(_ []byte, reply replier) [][]byte {
+			return [][]byte{reply(func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure })}
 		}, time.Minute, "SERVFAIL in place of NOERROR"},
-		{"a code without a name", func(t *testing.T, heard []byte) [][]byte {
-			return [][]byte{reply(t, heard, func(m *dns.Msg) { m.Rcode = 13 })}
+		{"a code without a name", func(_ []byte, reply replier) [][]byte {
+			return [][]byte{reply(func(m *dns.Msg) { m.Rcode = 13 })}
 		}, time.Minute, "RCODE 13 in place of NOERROR"},
-		{"an answer to another question with our number", func(t *testing.T, heard []byte) [][]byte {
-			return [][]byte{reply(t, heard, func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMX })}
+		{"an answer to another question with our number", func(_ []byte, reply replier) [][]byte {
+			return [][]byte{reply(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMX })}
 		}, time.Minute, "an answer to a question that was not asked"},
-		{"no DNS at all", func(*testing.T, []byte) [][]byte { return [][]byte{[]byte("hello")} }, time.Minute, "5 bytes that are no DNS message"},
-		{"the question come back", func(_ *testing.T, heard []byte) [][]byte { return [][]byte{heard} }, shortly, "no answer in time"},
-		{"silence", func(*testing.T, []byte) [][]byte { return nil }, shortly, "no answer in time"},
+		{"no DNS at all", func([]byte, replier) [][]byte { return [][]byte{[]byte("hello")} }, time.Minute, "5 bytes that are no DNS message"},
+		{"the question come back", func(heard []byte, _ replier) [][]byte { return [][]byte{heard} }, shortly, "no answer in time"},
+		{"silence", func([]byte, replier) [][]byte { return nil }, shortly, "no answer in time"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			target := answers(t, "127.0.0.1", func(heard []byte) [][]byte { return row.answer(t, heard) }, nil)
+			target := answers(t, "127.0.0.1", func(heard []byte) [][]byte {
+				return row.answer(heard, func(change func(*dns.Msg)) []byte { return reply(t, heard, change) })
+			}, nil)
 			got := soon(t, config.Checker{Check: config.DNSCheck{Type: "SOA", Name: "."}, Target: target}, row.limit)
 			verdict(t, got, "SOA of . at "+target.String(), row.why)
 		})

@@ -66,8 +66,8 @@ func fetch(ctx context.Context, c config.Checker, check config.HTTPCheck, u conf
 	defer func() { _ = conn.Close() }() // what was read is read
 	defer endWith(ctx, conn)()
 	var page Page
-	switch {
-	case check.TLS == nil:
+	switch check.TLS {
+	case nil:
 		page, err = exchange(conn, false, check.Version, c.Target, u)
 	default:
 		below := &ending{Conn: conn}

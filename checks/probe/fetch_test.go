@@ -60,7 +60,8 @@ func TestAnswers(t *testing.T) {
 		{"endless header", "HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", maxHeader) + "\r\n\r\n", config.URL{}, "the header of the answer is longer than"},
 		{
 			"regex behind what is kept", "HTTP/1.0 200 OK\r\n\r\n" + strings.Repeat(" ", maxBody) + "x",
-			config.URL{Regex: &config.Regex{Source: "x"}}, "the body does not match",
+			config.URL{Regex: &config.Regex{Source: "x"}},
+			"the body does not match",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

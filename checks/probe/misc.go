@@ -40,7 +40,7 @@ func (p *miscProber) attempt(ctx context.Context, run func(context.Context) erro
 	hangs := failed(fmt.Errorf("%s: hangs in the kernel and cannot be killed", p.check.Command.Args[0]))
 	if hung := p.hung.Load(); hung != nil {
 		select {
-		case <-*hung:
+		case <-*hung: //nolint:errcheck // how it ended is of no use any more
 			p.hung.Store(nil)
 		default:
 			return hangs

@@ -107,8 +107,11 @@ func TestSMTPWithExim(t *testing.T) {
 		{"refuses the name", []string{
 			"acl_smtp_helo = no", "begin acl", "no:", `deny condition = ${if eq{$sender_helo_name}{lb.test}}`, "message = bad name",
 		}, `HELO: "550 bad name" in place of 250`},
-		{"has had enough", []string{"smtp_load_reserve = 0", "acl_smtp_connect = no", "begin acl", "no:", "defer message = busy"},
-			`greeting: "451 busy" in place of 220`},
+		{
+			"has had enough",
+			[]string{"smtp_load_reserve = 0", "acl_smtp_connect = no", "begin acl", "no:", "defer message = busy"},
+			`greeting: "451 busy" in place of 220`,
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			target := exim(t, row.conf...)
@@ -163,8 +166,12 @@ func TestSMTPBrokenServers(t *testing.T) {
 		{"a bad end of a greeting", []string{"220-welcome\r\n554 or not\r\n"}, false, time.Minute, `greeting: "554 or not" in place of 220`},
 		{"no QUIT", []string{"220 a\r\n", "250 b\r\n", "500 what\r\n"}, false, time.Minute, ""},
 		{"an endless banner", []string{endless}, false, time.Minute, "greeting: a reply of more than 100 lines in place of 220"},
-		{"an endless line", []string{strings.Repeat("220", 1000)}, false, time.Minute,
-			`greeting: "` + strings.Repeat("220", 26) + `22...", a line of more than 1024 bytes, in place of 220`},
+		{
+			"an endless line",
+			[]string{strings.Repeat("220", 1000)},
+			false, time.Minute,
+			`greeting: "` + strings.Repeat("220", 26) + `22...", a line of more than 1024 bytes, in place of 220`,
+		},
 		{"another protocol", []string{"SSH-2.0-x\r\n"}, false, time.Minute, `greeting: "SSH-2.0-x", which is no reply, in place of 220`},
 		{"control characters", []string{"220\x1b[2J\r\n"}, false, time.Minute, `greeting: "220\x1b[2J", which is no reply, in place of 220`},
 	} {

@@ -46,16 +46,32 @@ func TestUDP(t *testing.T) {
 		{"the reply", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("pong"), Mask: ones}, say("pong"), time.Minute, ""},
 		{"the beginning", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("pong"), Mask: ones}, say("po"), time.Minute, ""},
 		{"more behind it", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("pong"), Mask: ones}, say("pong!"), time.Minute, ""},
-		{"another reply", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("pong"), Mask: ones}, say("ping"), time.Minute,
-			"a reply with 69 in place of 6f in byte 2"},
-		{"half a byte that is not looked at", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte{0x10}, Mask: []byte{0xf0}},
-			say("\x1f"), time.Minute, ""},
-		{"the other half", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte{0x10}, Mask: []byte{0xf0}},
-			say("\x2f"), time.Minute, "a reply with 2f in place of 10 in byte 1"},
-		{"a payload of its own", config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("keepalived"), Mask: bytes.Repeat(ones, 3)},
-			func(heard []byte) [][]byte { return [][]byte{heard} }, time.Minute, ""},
-		{"the payload", config.UDPCheck{MaxReply: 255, RequireReply: true, Payload: []byte("ping"), Reply: []byte("ping"), Mask: ones},
-			func(heard []byte) [][]byte { return [][]byte{heard} }, time.Minute, ""},
+		{
+			"another reply",
+			config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("pong"), Mask: ones},
+			say("ping"), time.Minute,
+			"a reply with 69 in place of 6f in byte 2",
+		},
+		{
+			"half a byte that is not looked at",
+			config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte{0x10}, Mask: []byte{0xf0}},
+			say("\x1f"), time.Minute, "",
+		},
+		{
+			"the other half",
+			config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte{0x10}, Mask: []byte{0xf0}},
+			say("\x2f"), time.Minute, "a reply with 2f in place of 10 in byte 1",
+		},
+		{
+			"a payload of its own",
+			config.UDPCheck{MaxReply: 255, RequireReply: true, Reply: []byte("keepalived"), Mask: bytes.Repeat(ones, 3)},
+			func(heard []byte) [][]byte { return [][]byte{heard} }, time.Minute, "",
+		},
+		{
+			"the payload",
+			config.UDPCheck{MaxReply: 255, RequireReply: true, Payload: []byte("ping"), Reply: []byte("ping"), Mask: ones},
+			func(heard []byte) [][]byte { return [][]byte{heard} }, time.Minute, "",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

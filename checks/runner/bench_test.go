@@ -133,23 +133,23 @@ type child struct {
 }
 
 // start starts one until the test ends.
-func start(t testing.TB, env, program string, args ...string) child {
-	t.Helper()
+func start(tb testing.TB, env, program string, args ...string) child {
+	tb.Helper()
 	c := child{cmd: exec.Command(program, args...)}
 	c.cmd.Env = append(os.Environ(), env)
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c.in, c.out = in, bufio.NewScanner(out)
 	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { c.stop() })
+	tb.Cleanup(func() { c.stop() })
 	return c
 }
 
@@ -173,34 +173,34 @@ func (f figures) String() string {
 }
 
 // measure measures what checks the server, for some time.
-func measure(t testing.TB, server child, checker int, d time.Duration) figures {
-	t.Helper()
+func measure(tb testing.TB, server child, checker int, d time.Duration) figures {
+	tb.Helper()
 	ask := func() (n int, off float64) {
 		if _, err := io.WriteString(server.in, "\n"); err != nil || !server.out.Scan() {
-			t.Fatal("the server has ended: ", err)
+			tb.Fatal("the server has ended: ", err)
 		}
 		if _, err := fmt.Sscan(server.out.Text(), &n, &off); err != nil {
-			t.Fatal(server.out.Text(), err)
+			tb.Fatal(server.out.Text(), err)
 		}
 		return n, off
 	}
 	ask()
-	cpu, at := processorTime(t, checker), time.Now()
+	cpu, at := processorTime(tb, checker), time.Now()
 	<-time.After(d)
 	n, off := ask()
 	took := time.Since(at)
 	return figures{
 		checks: float64(n) / took.Seconds(), off: off,
-		cpu: 100 * (processorTime(t, checker) - cpu).Seconds() / took.Seconds(), memory: resident(t, checker),
+		cpu: 100 * (processorTime(tb, checker) - cpu).Seconds() / took.Seconds(), memory: resident(tb, checker),
 	}
 }
 
 // processorTime returns how much of it a process has had.
-func processorTime(t testing.TB, pid int) time.Duration {
-	t.Helper()
+func processorTime(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {
-		t.Fatal("no process ", pid)
+		tb.Fatal("no process ", pid)
 	}
 	var sum time.Duration
 	for _, file := range files {
@@ -210,7 +210,7 @@ func processorTime(t testing.TB, pid int) time.Duration {
 		}
 		var ns time.Duration
 		if _, err := fmt.Sscan(string(text), &ns); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		sum += ns
 	}
@@ -218,15 +218,15 @@ func processorTime(t testing.TB, pid int) time.Duration {
 }
 
 // resident returns how much memory a process has.
-func resident(t testing.TB, pid int) float64 {
-	t.Helper()
+func resident(tb testing.TB, pid int) float64 {
+	tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var all, pages int
 	if _, err := fmt.Sscan(string(text), &all, &pages); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return float64(pages*os.Getpagesize()) / (1 << 20)
 }

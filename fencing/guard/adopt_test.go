@@ -66,7 +66,7 @@ func TestASuccessorTakesOver(t *testing.T) {
 	check(t, g.Start(t.Context(), nil))
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // that it ends is looked for
 	case <-time.After(5 * time.Second):
 		t.Fatal("nobody was told of the end")
 	}

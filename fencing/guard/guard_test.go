@@ -258,7 +258,7 @@ func TestExitIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // that it ends is looked for
 	case <-time.After(limit):
 		t.Fatal("nobody was told that the service has ended")
 	}

@@ -33,6 +33,7 @@ type place struct {
 }
 
 func newPlace(tb testing.TB) *place {
+	tb.Helper()
 	return &place{t: tb, dir: tb.TempDir(), said: &await.Log{}}
 }
 

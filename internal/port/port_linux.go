@@ -28,6 +28,7 @@ func Hold(tb testing.TB, addr string) netip.AddrPort {
 
 // hold holds a port of the address until the test ends.
 func hold(tb testing.TB, addr netip.Addr) (netip.AddrPort, error) {
+	tb.Helper()
 	_, at, err := bind(tb, unix.SOCK_STREAM, netip.AddrPortFrom(addr, 0))
 	if err != nil {
 		return at, err
@@ -42,6 +43,7 @@ func hold(tb testing.TB, addr netip.Addr) (netip.AddrPort, error) {
 
 // bind returns a socket that does not listen, and where it is. It is closed when the test ends.
 func bind(tb testing.TB, kind int, to netip.AddrPort) (int, netip.AddrPort, error) {
+	tb.Helper()
 	family := unix.AF_INET
 	if to.Addr().Is6() {
 		family = unix.AF_INET6

@@ -99,7 +99,7 @@ func (o *observer) hearOnce(ctx context.Context, h *host) (said bool) {
 }
 
 // vrrpStates are those that keepalived tells of.
-var vrrpStates = []string{"MASTER", "BACKUP", "FAULT", "STOP", "DELETED"}
+var vrrpStates = []string{"MASTER", "BACKUP", "FAULT", "STOP", "DELETED"} //nolint:gochecknoglobals // a table
 
 // state reads what keepalived tells by its FIFO: INSTANCE "VI_1" MASTER 150. It returns
 // nothing for a line about something else, nor for what else an instance tells: a master that

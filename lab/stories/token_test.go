@@ -65,7 +65,7 @@ func TestTokenReachesEveryScript(t *testing.T) {
 			if !ok || !m.has(vip, "") || len(s.Claims) != 1 {
 				return false
 			}
-			token = int(s.Claims[0].Token)
+			token = s.Claims[0].Token
 			for _, c := range commands {
 				if m.number(c+".token") != token {
 					return false

@@ -91,10 +91,10 @@ func (h History) Parts() []History {
 	return parts
 }
 
-// first returns the instant of the first mark of the kind, and whether there is one.
-func (h History) first(k Kind) (time.Duration, bool) {
+// ready returns from when on silence counts, and whether the run came so far.
+func (h History) ready() (time.Duration, bool) {
 	for _, m := range h.Marks {
-		if m.Kind == k {
+		if m.Kind == Ready {
 			return m.At, true
 		}
 	}

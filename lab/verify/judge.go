@@ -90,7 +90,7 @@ func Judge(h History, e Expect) Verdict {
 			times++
 		}
 	}
-	if _, ready := h.first(Ready); !ready {
+	if _, ready := h.ready(); !ready {
 		fail("the run was never ready")
 	}
 	parts := h.Parts()
@@ -151,7 +151,7 @@ func judgeOne(h History, e Expect) (v Verdict, times int) {
 	fail := func(format string, args ...any) {
 		v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
 	}
-	if _, ready := h.first(Ready); !ready {
+	if _, ready := h.ready(); !ready {
 		e = Expect{TwoAtMost: e.TwoAtMost} // the rest has not been tried
 	}
 	if f.Blind > BlindLimit {
@@ -191,7 +191,7 @@ const busyShare = 4
 // busy reports whether, since the run was ready, the machine had too much to do for times
 // to mean much.
 func busy(h History) bool {
-	ready, _ := h.first(Ready)
+	ready, _ := h.ready()
 	return h.Waiting > (h.End-ready)/busyShare ||
 		slices.ContainsFunc(h.Blind, func(gap Gap) bool { return gap.To > ready })
 }

@@ -43,7 +43,7 @@ const lookBack = 100 * time.Millisecond
 
 // Measure computes the figures of a history.
 func Measure(h History) Figures {
-	ready, isReady := h.first(Ready)
+	ready, isReady := h.ready()
 	if !isReady {
 		ready = h.End
 	}

@@ -11,11 +11,11 @@ import (
 // Ethernet header.
 const keepalivedGARP = "0001 0800 06 04 0001 42effc415c28 0a090064 ffffffffffff 0a090064"
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(string(bytes.ReplaceAll([]byte(s), []byte(" "), nil)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

@@ -24,7 +24,7 @@ func (k *Kernel) Watch(ctx context.Context, emit func(Event)) error {
 		err := w.follow(ctx, k)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		case errors.Is(err, unix.ENOBUFS):
 			// Notifications were lost. A new socket, because those still queued on the
 			// old one are older than the dump to come and would undo it.
