@@ -4,7 +4,7 @@
 //
 // A [Machine] says what is in it and what runs; [Machine.Run] builds an initramfs,
 // boots Debian's kernel in qemu, and returns what the command printed and how the machine
-// ended. To boot takes about two seconds under software emulation, which is all that is
+// ended. To boot takes some seconds under software emulation, which is all that is
 // asked for: no KVM, no root, no network. Package vmtest runs ordinary Go tests inside.
 //
 // Time in a machine is its own: it passes with the instructions that are carried out, and jumps
