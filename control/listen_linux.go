@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -69,40 +66,6 @@ func (l *listener) Close() error {
 		err = errors.Join(err, lockErr)
 	}
 	return err
-}
-
-// lockDir takes the run directory for this process. The lock file stays when the
-// process ends: to remove it would let two daemons lock two files of one name.
-func lockDir(runDir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(runDir, "control.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock run directory: %w; run this as root, or name another directory with --run-dir", err)
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, errors.Join(fmt.Errorf("another solovip%s runs with run directory %s: stop it first, or name another directory with --run-dir",
-			holderOf(f), runDir), f.Close())
-	}
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock run directory %s: %w", runDir, err), f.Close())
-	}
-	return f, nil
-}
-
-// holderOf says which process has written itself into the lock file, if it has.
-func holderOf(f *os.File) string {
-	text, err := io.ReadAll(io.LimitReader(f, 32))
-	pid, atoiErr := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || atoiErr != nil {
-		return ""
-	}
-	return fmt.Sprintf(" (process %d)", pid)
 }
 
 // listen listens on the socket of a directory that is locked: what stands there is of
