@@ -29,7 +29,8 @@ func TestSolovip(t *testing.T) {
 		scenario.VRRP:   {"failover", "orderly-stop", "killed", "forged-advert"},
 	}
 	matrix := []string{"block-all-n1-to-n2", "block-arp-n1-n2", "block-witness-w1-to-n1", "block-all-n1-to-c1"}
-	// Package stories plays what moves the clock. What others show as much: loss-30, default-firewall-both, three-nodes, dual-master.
+	// Package stories plays what moves the clock. What others show as much: loss-30, default-firewall-both,
+	// three-nodes, dual-master.
 	beside := []string{"loss-5", "loss-15", "default-firewall", "default-firewall-witness", "three-nodes-last", "dual-master-blocked"}
 	for _, s := range scenario.Shipped() {
 		if s.On(scenario.Lease) && !s.MovesClock() && !slices.Contains(beside, s.Name) && (slices.Contains(matrix, s.Name) || !strings.HasPrefix(s.Name, "block-")) {
