@@ -87,7 +87,7 @@ func playInMachine(ctx context.Context, job netns.Job, progress func(verify.Mark
 // may do, and with the programs that this one needs.
 func machineOf(job netns.Job) (vm.Machine, error) {
 	m := vm.Machine{
-		Fast: true, Yields: true,
+		Fast:     true,
 		Modules:  []string{"bridge", "veth", "nf_tables"},
 		Spare:    []string{"macvlan", "nf_conntrack", "nft_ct", "nft_numgen", "nft_reject_inet", "nft_limit", "nft_fib_inet"},
 		Programs: []string{"flock"},

@@ -61,7 +61,8 @@ func (p *program) useBinary(path string, keep bool) error {
 
 // perform makes the runs, several at a time, and prints each report in the order of the
 // runs as soon as it is complete. The board, which may be nil, hears how far they are.
-// Those in which tens of milliseconds count come last, one at a time.
+// Those in machines come when nothing else runs: an emulator takes all the processors there are. Those
+// in which tens of milliseconds count come last, one at a time.
 func (p *program) perform(ctx context.Context, out report.Printer, board *report.Board) {
 	var printing sync.WaitGroup
 	printing.Go(func() {
@@ -75,13 +76,14 @@ func (p *program) perform(ctx context.Context, out report.Printer, board *report
 	var mu sync.Mutex // one progress line at a time
 	var crowd sync.RWMutex
 	for _, pass := range []struct {
-		delicate bool
-		jobs     int
-	}{{false, p.jobs}, {true, 1}} {
+		machine, delicate bool
+		jobs              int
+	}{{false, false, p.jobs}, {true, false, p.jobs}, {false, true, 1}} {
 		var group errgroup.Group
 		group.SetLimit(pass.jobs)
 		for _, r := range p.runs {
-			if r.scenario.Expect[r.System].Delicate() != pass.delicate {
+			delicate := r.scenario.Expect[r.System].Delicate() && !r.machine
+			if delicate != pass.delicate || r.machine != pass.machine {
 				continue
 			}
 			group.Go(func() error {

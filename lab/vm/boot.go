@@ -13,8 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -22,19 +20,19 @@ const (
 	defaultMemory = 1024
 )
 
-// boot runs qemu on the kernel and the file system, which it removes.
-func (m Machine) boot(ctx context.Context, qemu string, k *kernel, image string) (Result, error) {
-	defer os.Remove(image)
-	cmd := exec.CommandContext(ctx, qemu, m.arguments(k, image)...)
+// boot runs qemu on the kernel and the file system, which it closes.
+func (m Machine) boot(ctx context.Context, qemu string, k *kernel, image *os.File) (Result, error) {
+	defer image.Close()
+	cmd := exec.CommandContext(ctx, qemu, m.arguments(k)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
-	w, err := wire(cmd)
+	w, err := wire(cmd, image)
 	if err != nil {
 		return Result{}, err
 	}
 	begun := time.Now()
 	ran := make(chan error, 1)
-	go func() { ran <- w.run(cmd, m.Yields) }()
+	go func() { ran <- w.run(cmd) }()
 	var r Result
 	var readers sync.WaitGroup
 	readers.Go(func() { r.Output = readAll(w.output, m.Out) })
@@ -56,7 +54,7 @@ func (m Machine) boot(ctx context.Context, qemu string, k *kernel, image string)
 
 // arguments is qemu's command line. A machine that resets ends, as one that is switched off.
 // Its time passes with each instruction, by two to the power of shift in ns, and jumps while it is idle.
-func (m Machine) arguments(k *kernel, image string) []string {
+func (m Machine) arguments(k *kernel) []string {
 	memory := m.MemoryMiB
 	if memory == 0 {
 		memory = defaultMemory
@@ -68,7 +66,7 @@ func (m Machine) arguments(k *kernel, image string) []string {
 	args := []string{
 		"-machine", "q35", "-accel", "tcg", "-icount", "shift=" + shift + ",sleep=off", "-rtc", "clock=vm", "-cpu", "max", "-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-kernel", filepath.Join(k.dir, "vmlinux"), "-initrd", image,
+		"-kernel", filepath.Join(k.dir, "vmlinux"), "-initrd", "/proc/self/fd/5",
 		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on mitigations=off cryptomgr.notests " + mark,
 		"-qmp", "stdio",
 		"-chardev", "file,id=output,path=/proc/self/fd/3", "-chardev", "file,id=console,path=/proc/self/fd/4",
@@ -87,9 +85,9 @@ type wires struct {
 	theirs                 []*os.File // the other ends, to be closed here once it runs
 }
 
-// wire gives the emulator its files: 3 for the machine's output, 4 for its console, and the
-// standard ones for its own protocol.
-func wire(cmd *exec.Cmd) (*wires, error) {
+// wire gives the emulator its files: 3 for the machine's output, 4 for its console, 5 with its file
+// system, and the standard ones for its own protocol.
+func wire(cmd *exec.Cmd, image *os.File) (*wires, error) {
 	var w wires
 	for _, mine := range []**os.File{&w.output, &w.console, &w.words} {
 		from, to, err := os.Pipe()
@@ -99,7 +97,7 @@ func wire(cmd *exec.Cmd) (*wires, error) {
 		*mine = from
 		w.theirs = append(w.theirs, to)
 	}
-	cmd.ExtraFiles, cmd.Stdout = w.theirs[:2], w.theirs[2]
+	cmd.ExtraFiles, cmd.Stdout = []*os.File{w.theirs[0], w.theirs[1], image}, w.theirs[2]
 	var err error
 	if w.commands, err = cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("make a pipe for the emulator: %w", err)
@@ -108,13 +106,10 @@ func wire(cmd *exec.Cmd) (*wires, error) {
 }
 
 // run runs the emulator to its end. It goes with this process, however that ends: the kernel
-// ties it to the thread, which is kept for it, and has its priority.
-func (w *wires) run(cmd *exec.Cmd, yields bool) error {
-	runtime.LockOSThread() // and no unlock: a thread that yields is of use to nobody else
-	if yields {
-		const nice = 10
-		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, nice) // it then takes what it gets, as any other
-	}
+// ties it to the thread, which is kept for it.
+func (w *wires) run(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := cmd.Start()
 	for _, f := range w.theirs {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Paths in the machine.
@@ -22,16 +24,17 @@ const (
 // ended begins the last line of a machine's output.
 const ended = "vm: the command ended with status "
 
-// initramfs writes the machine's file system into a temporary file and returns its path.
-func (k *kernel) initramfs(m Machine) (path string, err error) {
-	f, err := os.CreateTemp("", "solovip-vm-*.cpio")
+// initramfs writes the machine's file system into a file, and returns that. It is in memory: a disk
+// would have to be waited for by all others that write to it, and nothing is left when this process dies.
+func (k *kernel) initramfs(m Machine) (_ *os.File, err error) {
+	fd, err := unix.MemfdCreate("solovip-vm", unix.MFD_CLOEXEC)
 	if err != nil {
-		return "", fmt.Errorf("make a file for the machine's file system: %w", err)
+		return nil, fmt.Errorf("make a file for the machine's file system: %w", err)
 	}
+	f := os.NewFile(uintptr(fd), "the machine's file system")
 	defer func() {
-		err = errors.Join(err, f.Close())
 		if err != nil {
-			_ = os.Remove(f.Name()) // a temporary file
+			_ = f.Close() // it is of no use
 		}
 	}()
 	w := bufio.NewWriter(f)
@@ -40,7 +43,7 @@ func (k *kernel) initramfs(m Machine) (path string, err error) {
 		a.dir(dir)
 	}
 	if err := errors.Join(m.addFiles(a), addBusybox(a), k.addModules(a, append(slices.Clone(m.Modules), m.Spare...))); err != nil {
-		return "", err
+		return nil, err
 	}
 	a.bytes("/init", 0o755, m.init())
 	a.bytes("/command", 0o755, m.script())
@@ -48,9 +51,9 @@ func (k *kernel) initramfs(m Machine) (path string, err error) {
 	a.bytes("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
 	a.bytes("/etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n")
 	if err := errors.Join(a.close(), w.Flush()); err != nil {
-		return "", fmt.Errorf("write the machine's file system: %w", err)
+		return nil, fmt.Errorf("write the machine's file system: %w", err)
 	}
-	return f.Name(), nil
+	return f, nil
 }
 
 // addFiles adds what the machine's owner wants in it.

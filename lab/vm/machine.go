@@ -33,9 +33,6 @@ type Machine struct {
 	// Fast makes an instruction take 1 ns of the machine's time instead of 4: what runs in it
 	// has four times as much to spare. The host takes as long for each as before.
 	Fast bool
-	// Yields gives the machine the processor time of this host that nothing else wants: beside
-	// what waits for real clocks.
-	Yields bool
 	// Out gets what the command prints, as it comes; nil: nothing does. An error of it is the
 	// end of that, and of nothing else.
 	Out io.Writer
