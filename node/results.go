@@ -48,7 +48,8 @@ func (n *Node) tokenStored(now time.Time, c *claim, err error) {
 	n.settleStoring(now, c)
 }
 
-// settleStoring puts the claim on once its token is durable and a preempted master was told, if nothing has come up meanwhile.
+// settleStoring puts the claim on once its token is durable and a preempted master was told, if
+// nothing has come up meanwhile.
 func (n *Node) settleStoring(now time.Time, c *claim) {
 	switch {
 	case c.verdict.Do != arbiter.Hold:

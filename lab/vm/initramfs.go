@@ -24,8 +24,8 @@ const (
 // ended begins the last line of a machine's output.
 const ended = "vm: the command ended with status "
 
-// initramfs writes the machine's file system into a file, and returns that. It is in memory: a disk
-// would have to be waited for by all others that write to it, and nothing is left when this process dies.
+// initramfs writes the machine's file system into a file, and returns that. It is in memory, so that
+// nothing is left when this process dies.
 func (k *kernel) initramfs(m Machine) (_ *os.File, err error) {
 	fd, err := unix.MemfdCreate("solovip-vm", unix.MFD_CLOEXEC)
 	if err != nil {
