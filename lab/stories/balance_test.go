@@ -181,6 +181,24 @@ func (m *machine) said() map[string][]string {
 	return said
 }
 
+// order returns what the machine's scripts were told of a virtual server, in a few words and in order.
+func (m *machine) order(server string) (words []string) {
+	m.b.t.Helper()
+	text, err := os.ReadFile(filepath.Join(m.dir, "said"))
+	if err != nil {
+		m.b.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); f[1] == server {
+			words = append(words, strings.Join(f[2:4], " "))
+		}
+	}
+	return words
+}
+
+// inOrder is what the scripts of tellConf's second virtual server are told: each is waited for.
+var inOrder = []string{"12 up", "quorum up", "12 down", "quorum down", "12 up", "quorum up", "12 down", "quorum down"}
+
 // tellScript writes down how it was called: its arguments, and what of its environment is not the
 // shell's own.
 const tellScript = `#!/bin/sh
@@ -311,6 +329,9 @@ func TestVMTablesAsKeepalived(t *testing.T) {
 		} {
 			step.do()
 			before = agree(t, step.what, ours, theirs, before, step.changes)
+		}
+		if got := ours.order("other"); !slices.Equal(got, inOrder) {
+			t.Errorf("our scripts were called in the order %q, want %q", got, inOrder)
 		}
 		// keepalived does not wait for its scripts: what it calls in one instant may write in any order.
 		want, is := theirs.said(), ours.said()
