@@ -13,6 +13,7 @@ import (
 	"github.com/solovip/solovip/lab/netns"
 	"github.com/solovip/solovip/lab/report"
 	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/turns"
 	"github.com/solovip/solovip/lab/verify"
 )
 
@@ -74,7 +75,7 @@ func (p *program) perform(ctx context.Context, out report.Printer, board *report
 		}
 	})
 	var mu sync.Mutex // one progress line at a time
-	var crowd sync.RWMutex
+	var crowd turns.Turns
 	for _, pass := range []struct {
 		machine, delicate bool
 		jobs              int
@@ -107,12 +108,12 @@ func (p *program) perform(ctx context.Context, out report.Printer, board *report
 const attempts = 3
 
 // perform makes the run: in the crowd of others first, and when that proves nothing, alone.
-func (r *run) perform(ctx context.Context, crowd *sync.RWMutex, progress func(verify.Mark)) {
+func (r *run) perform(ctx context.Context, crowd *turns.Turns, progress func(verify.Mark)) {
 	for i := range attempts {
 		if ctx.Err() != nil {
 			return
 		}
-		inTurn(crowd, i > 0, func() { r.once(ctx, progress) })
+		crowd.Take(i > 0, func() { r.once(ctx, progress) })
 		if r.Error != "" || !r.Verdict.Inconclusive {
 			return
 		}
@@ -122,17 +123,6 @@ func (r *run) perform(ctx context.Context, crowd *sync.RWMutex, progress func(ve
 				r.Verdict.Figures.Blind.Milliseconds(), r.Result.History.Waiting.Milliseconds()),
 		})
 	}
-}
-
-// inTurn does something beside what others of the crowd do, or alone.
-func inTurn(crowd *sync.RWMutex, alone bool, do func()) {
-	var turn sync.Locker = crowd.RLocker()
-	if alone {
-		turn = crowd
-	}
-	turn.Lock()
-	defer turn.Unlock()
-	do()
 }
 
 func (r *run) once(ctx context.Context, progress func(verify.Mark)) {

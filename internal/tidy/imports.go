@@ -76,7 +76,8 @@ var layers = []struct{ pkg, may string }{ //nolint:gochecknoglobals // a table
 	// But for the simulator, which drives the core under virtual time.
 	{"lab/sim", "arbiter fencing node vrrp witness"},
 	{"lab/report", "lab/netns lab/scenario lab/verify"},
-	{"lab", "internal/nearest lab/netns lab/report lab/scenario lab/verify lab/vm"},
+	{"lab/turns", ""},
+	{"lab", "internal/nearest lab/netns lab/report lab/scenario lab/turns lab/verify lab/vm"},
 
 	// Packages of tests alone.
 	{"lab/stories", ""},
@@ -96,6 +97,7 @@ var testsToo = map[string]string{ //nolint:gochecknoglobals // a table
 	"deploy":           "config",                         // loads every sample
 	"fencing/gate":     "lab/vm lab/vmtest",              // a kernel with IPVS
 	"lab/report":       "internal/browser",               // reads its page as people do
+	"lab/netns":        "lab/turns",                      // plays many at once
 	"lab/vm":           "lab/vmtest",                     // skips as they do
 	"lab/stories":      "lab/vm lab/vmtest",              // a machine with a watchdog
 	"fencing/watchdog": "lab/vm lab/vmtest",              // a machine to be reset

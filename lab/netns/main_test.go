@@ -8,12 +8,12 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/solovip/solovip/lab/netns"
 	"github.com/solovip/solovip/lab/scenario"
+	"github.com/solovip/solovip/lab/turns"
 	"github.com/solovip/solovip/lab/verify"
 )
 
@@ -73,8 +73,8 @@ func needNginx(t *testing.T) {
 	}
 }
 
-// crowd is held by who plays beside others, and locked by who plays alone.
-var crowd sync.RWMutex
+// crowd is what plays in these tests.
+var crowd turns.Turns
 
 // play runs a scenario and judges it by what it expects of the system. A run in which
 // the machine held the lab up proves nothing and is repeated, alone.
@@ -92,13 +92,9 @@ func play(t *testing.T, s scenario.Scenario, system scenario.System, solovip str
 	const attempts = 4
 	for i := range attempts {
 		job := netns.Job{Scenario: s, System: system, Solovip: solovip, Lab: binary}
-		var turn sync.Locker = crowd.RLocker()
-		if i > 0 {
-			turn = &crowd
-		}
-		turn.Lock()
-		result, err := netns.Run(ctx, job, func(verify.Mark) {})
-		turn.Unlock()
+		var result netns.Result
+		var err error
+		crowd.Take(i > 0, func() { result, err = netns.Run(ctx, job, func(verify.Mark) {}) })
 		if err != nil {
 			t.Fatal(err)
 		}
