@@ -32,7 +32,7 @@ func TestVMRepair(t *testing.T) {
 		stage(t, lvs.NAT)
 		v := pair(lvs.Forwarding{}, lvs.Service{Scheduler: "wrr", Persistence: time.Minute, Engine: "sip"}, lvs.AddressKey(lvs.UDP, netip.MustParseAddrPort("10.0.0.1:5060")))
 		gue := lvs.Forwarding{Method: lvs.TUN, Tunnel: lvs.GUE, Port: 5555, Checksum: lvs.WithChecksum}
-		tunnels := pair(gue, lvs.Service{Scheduler: "sh", Flags: lvs.SchedFlag1}, tcp(vip))
+		tunnels := pair(gue, lvs.Service{Scheduler: "sh", Flags: lvs.SchedFlag1}, tcp("10.0.0.1:80"))
 		tunnels.Name = "tunnels"
 		d := direct(t, "d1", lvs.Config{
 			Servers:  []lvs.VirtualServer{v, tunnels},
@@ -87,7 +87,7 @@ func TestVMRepair(t *testing.T) {
 func TestVMFlush(t *testing.T) {
 	vmtest.Test(t, &machine, func(t *testing.T) {
 		stage(t, lvs.NAT)
-		web := []lvs.VirtualServer{pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp(vip))}
+		web := []lvs.VirtualServer{pair(lvs.Forwarding{}, lvs.Service{Scheduler: "rr"}, tcp("10.0.0.1:80"))}
 		const ours = "TCP 10.0.0.1:80 rr\n  10.2.0.2:80 NAT weight 1\n  10.2.0.1:80 NAT weight 1\n" // the newest first
 		tests := []struct {
 			name            string
