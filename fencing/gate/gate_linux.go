@@ -49,21 +49,22 @@ type Gate struct {
 
 	// mu serialises transactions, so that memory and kernel change together; it is held
 	// during netlink calls on purpose. It guards all below.
-	mu    sync.Mutex
-	vips  map[netip.Addr]bool
-	armed map[netip.Addr]time.Time // what the kernel was told, on the boot clock
-	sock  *socket                  // for changes of elements; nil: none is open
-	gen   generation
+	mu     sync.Mutex
+	vips   map[netip.Addr]bool
+	hushed map[netip.Addr]bool
+	armed  map[netip.Addr]time.Time // what the kernel was told, on the boot clock
+	sock   *socket                  // for changes of elements; nil: none is open
+	gen    generation
 }
 
 // Open creates the tables inet and arp of the given name in the network namespace of
 // the calling thread. VIPs that tables of this name guard already stay guarded, and
-// are shut. Call it in one process at a time. The log gets what others do to the tables.
+// are shut; those that they hush stay hushed. Call it in one process at a time. The log gets what others do to the tables.
 func Open(table string, log *slog.Logger) (*Gate, error) {
 	if table == "" || len(table) > 64 || strings.Trim(table, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		return nil, fmt.Errorf("open gate %q: a table's name is 1 to 64 of a-z, 0-9 and _", table)
 	}
-	g := &Gate{layout: newLayout(table), log: log, vips: map[netip.Addr]bool{}, armed: map[netip.Addr]time.Time{}}
+	g := &Gate{layout: newLayout(table), log: log, vips: map[netip.Addr]bool{}, hushed: map[netip.Addr]bool{}, armed: map[netip.Addr]time.Time{}}
 	if err := g.inherit(); err != nil {
 		return nil, fmt.Errorf("open gate %s: read what is guarded: %w", table, err)
 	}
@@ -75,25 +76,6 @@ func Open(table string, log *slog.Logger) (*Gate, error) {
 		return nil, fmt.Errorf("open gate %s: %w", table, err)
 	}
 	return g, nil
-}
-
-// inherit reads what tables of this name guard already.
-func (g *Gate) inherit() error {
-	c, err := dial()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	for _, p := range g.layout.pairs {
-		left, err := c.members(p)
-		if err != nil && !isNotThere(err) {
-			return err
-		}
-		for _, a := range left {
-			g.vips[a] = true
-		}
-	}
-	return nil
 }
 
 // Guard makes the VIPs subject to the gate; they are shut until armed. A VIP that is
@@ -124,8 +106,36 @@ func (g *Gate) Guard(addrs []netip.Addr) error {
 	return nil
 }
 
-// Unguard takes the VIPs out of the gate: from then on nothing is silenced. Call it
-// when they were shown to be off this host. VIPs that are not guarded are ignored.
+// Hush makes this host deaf to who asks for the VIPs, by ARP or neighbour discovery, whenever
+// they are not armed, guarded or not: whoever puts one on this host by hand, no neighbour
+// finds it here. Nothing else about them is silenced. They replace those of earlier calls.
+func (g *Gate) Hush(addrs []netip.Addr) error {
+	addrs, err := plain(addrs)
+	if err != nil {
+		return fmt.Errorf("hush: %w", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := g.hushed
+	g.hushed = make(map[netip.Addr]bool, len(addrs))
+	for _, a := range addrs {
+		g.hushed[a] = true
+	}
+	if maps.Equal(before, g.hushed) {
+		return nil
+	}
+	err = g.commit(func(c *socket) error {
+		return errors.Join(g.remove(c, sorted(before), hushedOf, 0), g.eachSet(addrs, 0, hushedOf, c.SetAddElements))
+	})
+	if err != nil {
+		g.hushed = before // so that the next call tries again
+		return fmt.Errorf("hush %s: %w", list(addrs), err)
+	}
+	return nil
+}
+
+// Unguard takes the VIPs out of the gate: from then on nothing is silenced but what Hush
+// does. Call it when they were shown to be off this host. VIPs that are not guarded are ignored.
 func (g *Gate) Unguard(addrs []netip.Addr) error {
 	addrs, err := plain(addrs)
 	if err != nil {
@@ -354,7 +364,10 @@ func (g *Gate) replace(from time.Time) (answer time.Time, err error) {
 	if err := g.layout.install(c.Conn); err != nil {
 		return time.Time{}, err
 	}
-	if err := g.eachSet(g.guarded(), 0, vipsOf, c.SetAddElements); err != nil {
+	err = errors.Join(
+		g.eachSet(g.guarded(), 0, vipsOf, c.SetAddElements),
+		g.eachSet(sorted(g.hushed), 0, hushedOf, c.SetAddElements))
+	if err != nil {
 		return time.Time{}, err
 	}
 	maps.DeleteFunc(g.armed, func(_ netip.Addr, until time.Time) bool { return until.Sub(from) < minHold })
@@ -380,8 +393,9 @@ func (g *Gate) remove(c *socket, addrs []netip.Addr, of func(pair) *nftables.Set
 		g.eachSet(addrs, 0, of, c.SetDeleteElements))
 }
 
-func vipsOf(p pair) *nftables.Set  { return p.vips }
-func armedOf(p pair) *nftables.Set { return p.armed }
+func vipsOf(p pair) *nftables.Set   { return p.vips }
+func armedOf(p pair) *nftables.Set  { return p.armed }
+func hushedOf(p pair) *nftables.Set { return p.hushed }
 
 // eachSet applies a command to every set that the addresses belong to.
 func (g *Gate) eachSet(addrs []netip.Addr, timeout time.Duration, of func(pair) *nftables.Set,
@@ -395,6 +409,9 @@ func (g *Gate) eachSetFor(addrs []netip.Addr, timeout func(netip.Addr) time.Dura
 	do func(*nftables.Set, []nftables.SetElement) error,
 ) error {
 	for _, p := range g.layout.pairs {
+		if of(p) == nil {
+			continue
+		}
 		for _, portion := range p.elements(addrs, timeout) {
 			if err := do(of(p), portion); err != nil {
 				return fmt.Errorf("set %s: %w", of(p).Name, err)
@@ -405,64 +422,10 @@ func (g *Gate) eachSetFor(addrs []netip.Addr, timeout func(netip.Addr) time.Dura
 }
 
 // guarded returns the guarded VIPs in order.
-func (g *Gate) guarded() []netip.Addr {
-	return slices.SortedFunc(maps.Keys(g.vips), netip.Addr.Compare)
-}
+func (g *Gate) guarded() []netip.Addr { return sorted(g.vips) }
 
-// Check compares what the kernel has with what it was told: tables, number of rules,
-// guarded VIPs. Its error is ErrGone when something is not as it was made. Armed
-// elements are not compared: they come and go by themselves, and Arm finds out.
-func (g *Gate) Check() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.check()
-}
-
-func (g *Gate) check() error {
-	c, err := dial()
-	if err != nil {
-		return fmt.Errorf("check the gate: %w", err)
-	}
-	defer c.close()
-	for _, t := range g.layout.tables {
-		got, err := c.ListTableOfFamily(t.Name, t.Family)
-		switch {
-		case isNotThere(err):
-			return fmt.Errorf("check the gate: table %s: %w", t.Name, ErrGone)
-		case err != nil:
-			return fmt.Errorf("check the gate: table %s: %w", t.Name, hint(err))
-		case got.Flags != 0:
-			return fmt.Errorf("check the gate: table %s is switched off (dormant): %w", t.Name, ErrGone)
-		}
-	}
-	for _, p := range g.layout.pairs {
-		got, err := c.members(p)
-		if isNotThere(err) {
-			err = ErrGone
-		}
-		if err != nil {
-			return fmt.Errorf("check the gate: set %s: %w", p.vips.Name, err)
-		}
-		if want := g.ofKind(p.kind); !slices.Equal(got, want) {
-			return fmt.Errorf("check the gate: set %s has %s instead of %s: %w", p.vips.Name, list(got), list(want), ErrGone)
-		}
-	}
-	for _, ch := range g.layout.chains {
-		rules, err := c.GetRules(ch.chain.Table, ch.chain)
-		if err != nil {
-			return fmt.Errorf("check the gate: chain %s: %w", ch.chain.Name, hint(err))
-		}
-		if len(rules) != len(ch.rules) {
-			return fmt.Errorf("check the gate: chain %s has %d rules of %d: %w",
-				ch.chain.Name, len(rules), len(ch.rules), ErrGone)
-		}
-	}
-	return nil
-}
-
-// ofKind returns the guarded VIPs of one kind in order.
-func (g *Gate) ofKind(k kind) []netip.Addr {
-	return slices.DeleteFunc(g.guarded(), func(a netip.Addr) bool { return kindOf(a) != k })
+func sorted(addrs map[netip.Addr]bool) []netip.Addr {
+	return slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare)
 }
 
 // plain returns the addresses sorted and each once, and refuses what no set can hold.

@@ -210,6 +210,58 @@ func TestAStandbyReachesTheHolder(t *testing.T) {
 	})
 }
 
+// Nobody finds a hushed address that is put on by hand, by ARP or neighbour discovery; what is
+// sent to it all the same is answered, as a server behind IPVS has to. Another gate that opens
+// keeps it so, and so does a repair; it speaks while it is armed, and when it is hushed no more.
+func TestHushedAddressesAreNotFound(t *testing.T) {
+	l := newLink(t)
+	g := open(t)
+	vips := []netip.Addr{vip, vip6, vipLL}
+	check(t, g.Hush(vips))
+	for _, a := range vips {
+		l.hold(a)
+	}
+	l.listen()
+	l.ask(vip, vip6, vipLL, holderAddr)
+	questions := []string{"arp 10.9.0.100", "nd fd09::100", "nd fe80::100"}
+	silent := func(when string) {
+		t.Helper()
+		since := boottime.Now()
+		l.waitFor("ping 10.9.0.1", since.Add(50*time.Millisecond))
+		for _, kind := range questions {
+			if heard := l.answers(kind); len(heard) > 0 && heard[len(heard)-1].After(since) {
+				t.Errorf("%s: %s: heard", when, kind)
+			}
+		}
+	}
+	silent("from the start")
+	for _, kind := range []string{"ping 10.9.0.100", "ping fd09::100", "ping fe80::100"} {
+		l.waitFor(kind, time.Time{})
+	}
+	g = open(t)
+	silent("opened again")
+	nft(t, "flush", "ruleset")
+	check(t, g.Restore())
+	silent("put back")
+	check(t, g.Check())
+
+	check(t, g.Guard(vips))
+	deadline := boottime.Now().Add(400 * time.Millisecond)
+	check(t, g.Arm(deadline, vips))
+	until(deadline.Add(100 * time.Millisecond))
+	for _, kind := range questions {
+		l.wantSilence(kind, deadline)
+	}
+	check(t, g.Unguard(vips))
+	silent("held no more")
+	check(t, g.Hush([]netip.Addr{vip2}))
+	for _, kind := range questions {
+		l.waitFor(kind, boottime.Now())
+	}
+	check(t, g.Check())
+	check(t, g.Close())
+}
+
 // What removes the tables under us is noticed and put right, by Restore or by the next
 // renewal; the deadline is still kept.
 func TestRulesThatOthersRemovedComeBack(t *testing.T) {
@@ -285,6 +337,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		"no table":     {"delete", "table", "arp", "solovip_test"},
 		"no rules":     {"flush", "table", "inet", "solovip_test"},
 		"no VIPs":      {"flush", "set", "inet", "solovip_test", "vips"},
+		"none hushed":  {"flush", "set", "arp", "solovip_test", "hushed"},
 		"switched off": {"add", "table", "arp", "solovip_test", "{ flags dormant; }"},
 	}
 	for name, cmd := range damage {
@@ -292,6 +345,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			newLink(t)
 			g := open(t)
 			check(t, g.Guard([]netip.Addr{vip}))
+			check(t, g.Hush([]netip.Addr{vip2}))
 			check(t, g.Check())
 			nft(t, cmd...)
 			if err := g.Check(); !errors.Is(err, ErrGone) {

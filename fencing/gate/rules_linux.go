@@ -26,6 +26,8 @@ const (
 	setVIPs, setArmed        = "vips", "armed"
 	setVIPs6, setArmed6      = "vips6", "armed6"
 	setVIPsLL, setArmedLL    = "vips6_link", "armed6_link"
+	setHushed, setHushed6    = "hushed", "hushed6"
+	setHushedLL              = "hushed6_link"
 	hookARPInput, hookARPOut = 0, 1 // NF_ARP_IN, NF_ARP_OUT
 )
 
@@ -52,10 +54,11 @@ func kindOf(a netip.Addr) kind {
 	return ip6
 }
 
-// pair is the two sets of one table for one kind of keys.
+// pair is the sets of one table for one kind of keys: who is silent unless it is armed. For those
+// in hushed, which is nil where nothing asks for addresses, only the questions are dropped.
 type pair struct {
-	vips, armed *nftables.Set
-	kind        kind
+	vips, armed, hushed *nftables.Set
+	kind                kind
 }
 
 // chain is a base chain with its rules.
@@ -79,6 +82,10 @@ type layout struct {
 // announcement. Neighbour discovery is treated alike: solicitations are dropped on the
 // way in and advertisements on the way out.
 //
+// Hushed VIPs are not asked for: the same, on the way in, and where only what is for this host
+// itself comes by, as this happens on every standby all the time. So what it bridges for its
+// guests passes, and so does what is sent to it with a VIP on lo, as to a server of IPVS's.
+//
 // What comes in is dropped before anything else of netfilter has a look (prerouting at
 // the raw priority): before conntrack, a translation of its destination (dstnat, -100),
 // IPVS (input, just before srcnat) and whatever a firewall does. Another table's accept
@@ -89,10 +96,10 @@ type layout struct {
 func newLayout(name string) *layout {
 	inet := &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	arp := &nftables.Table{Name: name, Family: nftables.TableFamilyARP}
-	v4 := newPair(inet, 1, setVIPs, setArmed, ip4)
-	v6 := newPair(inet, 3, setVIPs6, setArmed6, ip6)
-	ll := newPair(inet, 5, setVIPsLL, setArmedLL, linkLocal)
-	a4 := newPair(arp, 7, setVIPs, setArmed, ip4)
+	v4 := newPair(inet, 1, setVIPs, setArmed, "", ip4)
+	v6 := newPair(inet, 3, setVIPs6, setArmed6, setHushed6, ip6)
+	ll := newPair(inet, 6, setVIPsLL, setArmedLL, setHushedLL, linkLocal)
+	a4 := newPair(arp, 9, setVIPs, setArmed, setHushed, ip4)
 
 	const in, out = expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
 	sources := [][]expr.Any{
@@ -111,6 +118,10 @@ func newLayout(name string) *layout {
 				drop(v6, isND(ndSolicit), transport(ndTarget, ip6Bytes)),
 				drop(ll, isND(ndSolicit), on(in, transport(ndTarget, ip6Bytes))...),
 			}},
+			{baseChain(inet, "input", nftables.ChainHookInput, *nftables.ChainPriorityRaw), [][]expr.Any{
+				hush(v6, isND(ndSolicit), transport(ndTarget, ip6Bytes)),
+				hush(ll, isND(ndSolicit), on(in, transport(ndTarget, ip6Bytes))...),
+			}},
 			{baseChain(inet, "output", nftables.ChainHookOutput, *nftables.ChainPriorityRaw), append(slices.Clone(sources),
 				drop(v6, isND(ndAdvertise), transport(ndTarget, ip6Bytes)),
 				drop(ll, isND(ndAdvertise), on(out, transport(ndTarget, ip6Bytes))...),
@@ -118,6 +129,7 @@ func newLayout(name string) *layout {
 			{baseChain(inet, "postrouting", nftables.ChainHookPostrouting, afterNAT), sources},
 			{baseChain(arp, "input", nftables.ChainHookRef(hookARPInput), 0), [][]expr.Any{
 				drop(a4, isRequestNotFrom(a4.vips), network(arpTarget, ip4Bytes)),
+				hush(a4, isRequestNotFrom(a4.hushed), network(arpTarget, ip4Bytes)),
 			}},
 			{baseChain(arp, "output", nftables.ChainHookRef(hookARPOut), 0), [][]expr.Any{
 				drop(a4, nil, network(arpSender, ip4Bytes)),
@@ -126,17 +138,21 @@ func newLayout(name string) *layout {
 	}
 }
 
-// newPair describes two sets. The ids tell the sets of one transaction apart.
-func newPair(t *nftables.Table, id uint32, vips, armed string, k kind) pair {
+// newPair describes the sets. The ids, from id on, tell those of one transaction apart.
+func newPair(t *nftables.Table, id uint32, vips, armed, hushed string, k kind) pair {
 	typ := map[kind]nftables.SetDatatype{
 		ip4: nftables.TypeIPAddr, ip6: nftables.TypeIP6Addr,
 		linkLocal: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIP6Addr),
 	}[k]
-	return pair{
+	p := pair{
 		vips:  &nftables.Set{Table: t, ID: id, Name: vips, KeyType: typ, Concatenation: k == linkLocal},
 		armed: &nftables.Set{Table: t, ID: id + 1, Name: armed, KeyType: typ, Concatenation: k == linkLocal, HasTimeout: true},
 		kind:  k,
 	}
+	if hushed != "" {
+		p.hushed = &nftables.Set{Table: t, ID: id + 2, Name: hushed, KeyType: typ, Concatenation: k == linkLocal}
+	}
+	return p
 }
 
 func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook, prio nftables.ChainPriority) *nftables.Chain {
@@ -147,13 +163,20 @@ func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook, prio nf
 	}
 }
 
-// drop is the rule: match, load the key, in vips, not in armed, drop.
+// drop is the rule for guarded VIPs, hush the one for hushed ones.
 func drop(p pair, match []expr.Any, load ...expr.Any) []expr.Any {
-	var rule []expr.Any
-	rule = append(rule, match...)
-	rule = append(rule, load...)
+	return dropUnlessArmed(p.vips, p, match, load)
+}
+
+func hush(p pair, match []expr.Any, load ...expr.Any) []expr.Any {
+	return dropUnlessArmed(p.hushed, p, match, load)
+}
+
+// dropUnlessArmed is the rule: match, load the key, in the set, not in armed, drop.
+func dropUnlessArmed(set *nftables.Set, p pair, match, load []expr.Any) []expr.Any {
+	rule := slices.Concat(match, load)
 	return append(rule,
-		&expr.Lookup{SourceRegister: 1, SetName: p.vips.Name, SetID: p.vips.ID},
+		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
 		&expr.Lookup{SourceRegister: 1, SetName: p.armed.Name, SetID: p.armed.ID, Invert: true},
 		&expr.Verdict{Kind: expr.VerdictDrop})
 }
@@ -205,7 +228,10 @@ func (l *layout) install(c *nftables.Conn) error {
 		c.AddTable(t)
 	}
 	for _, p := range l.pairs {
-		for _, s := range []*nftables.Set{p.vips, p.armed} {
+		for _, s := range []*nftables.Set{p.vips, p.armed, p.hushed} {
+			if s == nil {
+				continue
+			}
 			if err := c.AddSet(s, nil); err != nil {
 				return err
 			}

@@ -57,10 +57,9 @@ func (s *socket) close() {
 	_ = s.CloseLasting() // nothing is pending and nothing can be done about it
 }
 
-// members returns the guarded addresses of a pair, in order. The error is
-// fs.ErrNotExist when there is no such set.
-func (s *socket) members(p pair) ([]netip.Addr, error) {
-	set := p.vips
+// members returns the addresses in a set, in order. The error is fs.ErrNotExist when there
+// is no such set.
+func (s *socket) members(set *nftables.Set, k kind) ([]netip.Addr, error) {
 	if _, err := s.ListTableOfFamily(set.Table.Name, set.Table.Family); err != nil {
 		return nil, hint(err)
 	}
@@ -78,7 +77,7 @@ func (s *socket) members(p pair) ([]netip.Addr, error) {
 	}
 	var addrs []netip.Addr
 	for _, e := range elems {
-		if a, ok := p.kind.addr(e.Key); ok {
+		if a, ok := k.addr(e.Key); ok {
 			addrs = append(addrs, a)
 		}
 	}

@@ -3,7 +3,6 @@ package scenario
 import (
 	"encoding/json"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +29,8 @@ func TestShippedScenarios(t *testing.T) {
 			if s.On(Lease) == without {
 				t.Errorf("it is played in lease mode: %v, want %v", s.On(Lease), !without)
 			}
-			// Against a hand that puts the address on, no daemon and no kernel can do anything.
-			byHand := slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Do == Assign })
 			for system, e := range s.Expect {
-				if system.Permits() && e.TwoAtMost != 0 && !byHand && s.Begin == "" {
+				if system.Permits() && e.TwoAtMost != 0 && s.Begin == "" {
 					t.Errorf("%v with two holders are allowed in %s mode", e.TwoAtMost, system)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,16 +229,31 @@ func (d *daemon) openGate() error {
 		}
 		return err
 	}
-	if d.gate != nil { // it was opened to clean up
-		d.armAdopted()
-		return nil
+	if d.gate == nil { // else it was opened to clean up
+		d.gate, err = gate.Open(gateName, d.log)
 	}
-	if d.gate, err = gate.Open(gateName, d.log); err != nil {
+	if err == nil {
+		d.armAdopted()
+		err = d.hush()
+	}
+	if err != nil {
 		return fmt.Errorf("mode %v needs the gate, by which the kernel silences a VIP in time: %w: load the module nf_tables, and give this process CAP_NET_ADMIN; "+
 			"where there is no nf_tables, write fencing { gate lifetime }", m, err)
 	}
-	d.armAdopted()
 	return nil
+}
+
+// hush has nobody find an address here that this node might hold, and does not: what somebody
+// puts on by hand is taken off at once, but not before the kernel could answer for it.
+func (d *daemon) hush() error {
+	if d.gate == nil {
+		return nil
+	}
+	var all []netip.Addr
+	for _, name := range sortedKeys(d.settings.claims) {
+		all = append(all, gated(d.settings.claims[name].addresses)...)
+	}
+	return d.gate.Hush(all)
 }
 
 // loadConfig reads the configuration and logs its findings.

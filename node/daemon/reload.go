@@ -76,6 +76,9 @@ func (d *daemon) adopt(next *settings) (stopped bool) {
 		d.retired[old.Name] = r
 	}
 	d.settings = next
+	if err := d.hush(); err != nil {
+		d.log.Error("an address that somebody puts on by hand could answer for a moment", "err", err)
+	}
 	d.startScripts(next.scripts)
 	return d.step(node.Reconfigure{Claims: next.node.Claims})
 }
