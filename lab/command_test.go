@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/solovip/solovip/lab"
 	"github.com/solovip/solovip/lab/netns"
+	"github.com/solovip/solovip/lab/report"
 )
 
 // TestMain makes the test binary a binary of the lab, as runs start their own again.
@@ -156,6 +158,34 @@ func TestNothingSurvivesTheRunner(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(tmp); err != nil || len(entries) > 0 {
 		t.Errorf("%d files are left (%v)", len(entries), err)
+	}
+}
+
+// With --json all that goes to standard output is JSON, a report for each repetition of what
+// matches; the progress goes elsewhere.
+func TestRunsAsJSON(t *testing.T) {
+	self := withKeepalived(t)
+	cmd := exec.CommandContext(t.Context(), self, "lab", "run", "--json", "--repeat", "2", "--match", "^power-off$", "--system", "keepalived")
+	var progress strings.Builder
+	cmd.Stderr = &progress
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	var runs []report.Run
+	if err := json.Unmarshal(out, &runs); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	if len(runs) != 2 {
+		t.Fatalf("%d reports, want 2", len(runs))
+	}
+	for _, r := range runs {
+		if r.Scenario != "power-off" || !r.Pass() || r.Verdict.Figures.Final != "n2" || len(r.Result.History.Spans) == 0 {
+			t.Errorf("%s, which failed by %q: %q holds at the end, %d spans", r.Scenario, r.Verdict.Failures, r.Verdict.Figures.Final, len(r.Result.History.Spans))
+		}
+	}
+	if !strings.Contains(progress.String(), "power off n1") {
+		t.Errorf("the progress is\n%s", &progress)
 	}
 }
 
