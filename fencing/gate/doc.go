@@ -19,8 +19,9 @@
 // armed. A standby hushes what it might hold, for an address that an operator's hand, a script
 // or another program puts on it.
 //
-// Order of use: Hush at the start, Guard before the VIP is put on an interface, Arm with each renewal of
-// the permission, Shut to let go at once, Unguard after the VIP was shown to be off.
+// Order of use: Hush at the start, Guard before the VIP is put on an interface, Arm with
+// each renewal of the permission, Shut to let go at once, Unguard after the VIP was shown
+// to be off.
 // Open takes over what a daemon that died left behind: its VIPs stay guarded, and all
 // are shut. Watch, beside all that, puts back what others remove.
 //

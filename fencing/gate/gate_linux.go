@@ -59,7 +59,8 @@ type Gate struct {
 
 // Open creates the tables inet and arp of the given name in the network namespace of
 // the calling thread. VIPs that tables of this name guard already stay guarded, and
-// are shut; those that they hush stay hushed. Call it in one process at a time. The log gets what others do to the tables.
+// are shut; those that they hush stay hushed. Call it in one process at a time. The log
+// gets what others do to the tables.
 func Open(table string, log *slog.Logger) (*Gate, error) {
 	if table == "" || len(table) > 64 || strings.Trim(table, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		return nil, fmt.Errorf("open gate %q: a table's name is 1 to 64 of a-z, 0-9 and _", table)
