@@ -72,12 +72,16 @@ func TestNeighboursAreFoundWithoutIP(t *testing.T) {
 	l.wantShut("ssh tcp", "ssh tcp6")
 }
 
+func needNft(t *testing.T) {
+	t.Helper()
+	_, err := exec.LookPath("nft")
+	need(t, err == nil, "nft")
+}
+
 // What is printed before is what the kernel has after: the same rules, by whichever of the
 // two ways they came there.
 func TestTextIsWhatTheKernelHas(t *testing.T) {
-	if _, err := exec.LookPath("nft"); err != nil {
-		need(t, false, "nft")
-	}
+	needNft(t)
 	for _, c := range []Cut{
 		cut(time.Minute, Both, VRRP), cut(90*time.Second, In, Mesh, Witness), cut(time.Hour, Out, IP), cut(30*time.Second, Both, All),
 	} {
@@ -157,10 +161,9 @@ func TestEndsByItself(t *testing.T) {
 	check(t, cut(time.Minute, Both, Mesh).Apply())
 	l.wantShut("mesh udp")
 	check(t, End())
-	if _, err := exec.LookPath("nft"); err == nil {
-		if rules := nft(t, "", "list", "ruleset"); rules != "" {
-			t.Errorf("left behind:\n%s", rules)
-		}
+	needNft(t)
+	if rules := nft(t, "", "list", "ruleset"); rules != "" {
+		t.Errorf("left behind:\n%s", rules)
 	}
 }
 

@@ -41,6 +41,7 @@ func inOwnNamespaces(t *testing.T) bool {
 	if err != nil {
 		t.Fatalf("in its own namespaces: %v\n%s", err, out)
 	}
+	t.Logf("%s", out)
 	return false
 }
 
