@@ -125,6 +125,18 @@ func (b *bench) run(args ...string) {
 	}
 }
 
+// meshKey makes a key of the mesh and returns the file's path.
+func (b *bench) meshKey() string {
+	b.t.Helper()
+	bin, err := binary()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	key := filepath.Join(b.dir, "mesh.key")
+	b.run(bin, "keygen", "-o", key)
+	return key
+}
+
 // machine adds a machine with the given last octet.
 func (b *bench) machine(name string, octet int) *machine {
 	b.t.Helper()

@@ -3,7 +3,6 @@ package stories_test
 import (
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,12 +23,7 @@ const hushedConf = `cluster edge {
 func TestHushFollowsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "10.97.0")
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := filepath.Join(b.dir, "mesh.key")
-	b.run(bin, "keygen", "-o", key)
+	key := b.meshKey()
 	n1 := b.machine("n1", 11)
 	write := func(vips ...string) string {
 		text := fmt.Sprintf(hushedConf, key)

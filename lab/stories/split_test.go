@@ -43,8 +43,7 @@ func TestSplitOnARealNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := filepath.Join(b.dir, "mesh.key")
-	b.run(bin, "keygen", "-o", key)
+	key := b.meshKey()
 	n1, n2, w1 := b.machine("n1", 11), b.machine("n2", 12), b.machine("w1", 13)
 	conf := n1.write("solovip.conf", fmt.Sprintf(votersConf, 150, key), 0o644)
 	w1.start(bin, "witness", "-f", conf, "--run-dir", filepath.Join(w1.dir, "run"), "--state-dir", filepath.Join(w1.dir, "state"))
