@@ -218,8 +218,6 @@ type labHost struct {
 	count int
 }
 
-const labPort = 7946
-
 // boot connects hosts of these names, with addresses, and starts a Mesh on each.
 func (l *lab) boot(t *testing.T, names ...string) {
 	t.Helper()
@@ -303,7 +301,7 @@ func (h *labHost) addAddress(t *testing.T) {
 func (h *labHost) startMesh(t *testing.T) {
 	t.Helper()
 	peers := slices.DeleteFunc(slices.Clone(h.lab.peers), func(p Peer) bool { return p.Name == h.name })
-	h.do(t, order{Start: &hostConfig{Name: h.name, Bind: netip.AddrPortFrom(h.addr, labPort), Peers: peers}})
+	h.do(t, order{Start: &hostConfig{Name: h.name, Bind: netip.AddrPortFrom(h.addr, meshPort), Peers: peers}})
 	h.publish(t, 1)
 }
 

@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,21 +142,28 @@ func (m *member) end(t *testing.T) {
 	}
 }
 
-// loopbackPeers returns n members on loopback addresses of this process's own, and a
-// port that is free on the first.
+// meshPort is not among the ports that the kernel gives to outgoing connections: one of
+// those may be taken, for a minute after the connection, by who was here before.
+const meshPort = 7946
+
+// placesTaken is how often loopbackPeers has given addresses away.
+var placesTaken atomic.Uint32
+
+// loopbackPeers returns members on loopback addresses that no other test has, of this
+// process or another, with some free ones after the last; and the port of all.
 func loopbackPeers(t *testing.T, names ...string) ([]Peer, uint16) {
 	t.Helper()
-	var peers []Peer
+	const places, most = 31, 8 // a call takes most of them
+	if len(names) >= most {
+		t.Fatalf("%d members; there is room for %d", len(names), most-1)
+	}
+	first := 1 + most*((placesTaken.Add(1)-1)%places)
 	pid := os.Getpid()
+	var peers []Peer
 	for i, name := range names {
-		peers = append(peers, Peer{name, netip.AddrFrom4([4]byte{127, byte(1 + pid/250%250), byte(1 + pid%250), byte(i + 1)})})
+		peers = append(peers, Peer{name, netip.AddrFrom4([4]byte{127, byte(1 + pid/250%250), byte(1 + pid%250), byte(first + uint32(i))})})
 	}
-	l, err := net.Listen("tcp", netip.AddrPortFrom(peers[0].Addr, 0).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return peers, l.Addr().(*net.TCPAddr).AddrPort().Port()
+	return peers, meshPort
 }
 
 // configOf returns the configuration of the i-th of the members.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/solovip/solovip/internal/await"
+	"github.com/solovip/solovip/internal/port"
 )
 
 // sh is a command that runs a script.
@@ -426,10 +427,7 @@ func TestNginxIsKilledWithItsWorkers(t *testing.T) {
 	for _, mode := range []string{"on", "off"} {
 		t.Run("daemon "+mode, func(t *testing.T) {
 			p := newPlace(t)
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			check(t, err)
-			addr := l.Addr().String()
-			check(t, l.Close())
+			addr := port.Hold(t, "127.0.0.1").String()
 			conf := fmt.Sprintf(`daemon %s; pid %s; error_log stderr; worker_processes 2; events {}
 http { access_log off; server { listen %s; return 200 "here\n"; }
 client_body_temp_path %[4]s; proxy_temp_path %[4]s; fastcgi_temp_path %[4]s; uwsgi_temp_path %[4]s; scgi_temp_path %[4]s; }`,
