@@ -129,6 +129,7 @@ func TestStepsReadAsSentences(t *testing.T) {
 		{Step{Do: PowerOff, Host: "n1"}, "power off n1"},
 		{Step{Do: Handover, Host: "n1"}, "on n1: solovip handover"},
 		{Step{Do: Handover, Host: "n1", Peer: "n2"}, "on n1: solovip handover --to n2"},
+		{Step{Do: Handover, Host: "n1", Claim: "VI_2", Peer: "n2"}, "on n1: solovip handover VI_2 --to n2"},
 		{Step{Do: StandbyOff, Host: "n1"}, "on n1: solovip standby off"},
 		{Step{Do: Forge, Host: "c1", For: time.Second}, "c1 forges adverts of priority 255 for 1s"},
 		{Step{Do: Clock, For: 24 * time.Hour}, "the wall clock of all hosts jumps forward by 24h"},

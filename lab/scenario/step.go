@@ -208,6 +208,9 @@ func (s Step) order() string {
 		FenceNow: "fence now", FenceClear: "fence clear",
 	}[s.Do]
 	text = fmt.Sprintf("on %s: solovip %s", s.Host, text)
+	if s.Claim != "" {
+		text += " " + s.Claim
+	}
 	if s.Peer != "" {
 		text += " --to " + s.Peer
 	}

@@ -160,6 +160,9 @@ func judgeOne(h History, e Expect) (v Verdict, times int) {
 	}
 	two := f.TwoHolders
 	switch {
+	case two > e.TwoAtMost && f.TwoAnswering <= e.TwoAtMost:
+		fail("two holders for %d ms, at most %d ms expected: the kernels of two nodes had the address, of which one answered "+
+			"(where a daemon is frozen or killed grant it by silent-address)", two.Milliseconds(), e.TwoAtMost.Milliseconds())
 	case two > e.TwoAtMost:
 		fail("two holders for %d ms, at most %d ms expected", two.Milliseconds(), e.TwoAtMost.Milliseconds())
 	case two < e.TwoAtLeast:

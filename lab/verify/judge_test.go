@@ -88,7 +88,7 @@ func TestJudge(t *testing.T) {
 		}), Expect{}, "two holders for 1 ms"},
 		{"both kernels have the address, only one answers", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4100 * ms})
-		}), Expect{}, "two holders for 101 ms"},
+		}), Expect{}, "two holders for 101 ms, at most 0 ms expected: the kernels of two nodes had the address, of which one answered"},
 		{"the same behind a gate", with(func(h *History) {
 			h.Spans = append(h.Spans, Span{Address, "n1", 4000 * ms, 4100 * ms})
 		}), Expect{SilentAddress: 200 * ms}, ""},
