@@ -79,7 +79,7 @@ accept: build ## play every scenario in the modes lease and quorum, and measure 
 	bin/solovip lab run --brief --all
 	bin/solovip lab run --brief --jobs 2 --repeat $(REPEAT) --system lease --system keepalived --ratio 1 power-off
 	bin/solovip lab run --brief --jobs 2 --repeat $(REPEAT) power-off-fast
-	bin/solovip lab run --brief --repeat $(REPEAT) --jobs 1 handover orderly-stop
+	bin/solovip lab run --brief --repeat $(REPEAT) --jobs 1 --system lease --system quorum handover orderly-stop
 	bin/solovip lab run --brief --window 60s witness-stopped witness-and-peer-stopped
 
 .PHONY: compare

@@ -147,8 +147,17 @@ func (b *Ballot) count() {
 // Won reports whether enough have promised in this round.
 func (b *Ballot) Won() bool { return b.Running() && len(b.yes) >= b.needed }
 
-// Failed reports whether so many have refused in this round that it cannot bring enough.
-func (b *Ballot) Failed() bool { return len(b.no) > len(b.voters)-b.needed }
+// Failed reports whether so many have refused in this round, or are gone and will not answer,
+// that it cannot bring enough.
+func (b *Ballot) Failed(gone func(voter string) bool) bool {
+	lost := 0
+	for _, v := range b.voters {
+		if _, refused := b.no[v]; refused || !b.yes[v] && gone(v) {
+			lost++
+		}
+	}
+	return lost > len(b.voters)-b.needed
+}
 
 // Adopt takes over the permission that promises have given to a former start of this node.
 func (b *Ballot) Adopt(until time.Time) { b.until = until }

@@ -95,6 +95,39 @@ func TestPromises(t *testing.T) {
 	}
 }
 
+// A round is given up as soon as it cannot bring enough any more, and no sooner.
+func TestBallotFails(t *testing.T) {
+	yes := func(from string) Answer { return Answer{ID: 7, From: from, Yes: true} }
+	no := func(from string) Answer { return Answer{ID: 7, From: from, Why: "promised to n4"} }
+	for _, c := range []struct {
+		name    string
+		needed  int
+		answers []Answer
+		gone    string
+		want    bool
+	}{
+		{"nobody has answered", 1, nil, "", false},
+		{"one of two may refuse", 1, []Answer{no("n2")}, "", false},
+		{"both refuse", 1, []Answer{no("n2"), no("n3")}, "", true},
+		{"both are needed", 2, []Answer{no("n2")}, "", true},
+		{"one refuses, the other is gone", 1, []Answer{no("n2")}, "n3", true},
+		{"the one that refuses is gone", 1, []Answer{no("n2")}, "n2", false},
+		{"the one that promised is gone since", 2, []Answer{yes("n2")}, "n2", false},
+		{"one is gone, both are needed", 2, nil, "n3", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := NewBallot(holdFor, []string{"n2", "n3"}, c.needed)
+			b.Open(time.Unix(1000, 0), 7)
+			for _, a := range c.answers {
+				b.Answered(a)
+			}
+			if got := b.Failed(func(voter string) bool { return voter == c.gone }); got != c.want {
+				t.Errorf("%t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
 func TestBallot(t *testing.T) {
 	at := func(ms int) time.Time { return tableNow.Add(time.Duration(ms) * time.Millisecond) }
 	yes := func(id uint64, from string) Answer { return Answer{ID: id, From: from, Yes: true} }
@@ -108,64 +141,64 @@ func TestBallot(t *testing.T) {
 	}{
 		{"nobody asked", 2, func(*Ballot) {}, time.Time{}, "n2 has not answered; n3 has not answered"},
 		{"counts from the asking", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n3"))
 		}, at(600), ""},
 		{"all are needed", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(no(7, "n3", "promised to n9"))
 		}, time.Time{}, "n3 refuses: promised to n9"},
 		{"a majority is enough", 1, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 		}, at(600), "n3 has not answered"},
 		{"twice the same voice is one", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n2"))
 		}, time.Time{}, "n3 has not answered"},
 		{"strangers have no voice", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n9"))
 		}, time.Time{}, "n3 has not answered"},
 		{"a late answer to an earlier round counts for nothing", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Open(at(150), 8)
 			b.Answered(yes(7, "n3"))
 			b.Answered(yes(8, "n2"))
 		}, time.Time{}, "n3 has not answered"},
 		{"a round that fails leaves what the one before gave", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n3"))
 			b.Open(at(150), 8)
 			b.Answered(yes(8, "n2"))
 		}, at(600), "n3 has not answered"},
 		{"yes after no", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(no(7, "n2", "busy"))
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n3"))
 		}, at(600), ""},
 		{"no after yes: the promise was made", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(no(7, "n2", "busy"))
 			b.Answered(yes(7, "n3"))
 		}, at(600), ""},
 		{"the end forgets, also what comes late", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.End()
 			b.Answered(yes(7, "n3"))
 			b.Answered(yes(0, "n3"))
 		}, time.Time{}, "n3 has not answered"},
 		{"hastening gives nothing", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
+			b.Open(time.Unix(1000, 0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Hasten()
 			b.Answered(yes(7, "n3"))

@@ -86,7 +86,7 @@ func (n *Node) settleBallot(now time.Time, c *claim) {
 	if c.ballot == nil || !c.ballot.Running() || c.verdict.Do == arbiter.Hold {
 		return
 	}
-	failed := c.ballot.Failed() || !c.ballot.Until().After(now) && now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2
+	failed := c.ballot.Failed(n.saidGoodbye) || !c.ballot.Until().After(now) && now.Sub(c.ballot.Asked()) > n.cfg.Timing.Renew/2
 	if c.verdict.Do == arbiter.Obtain && !failed {
 		return
 	}
@@ -95,9 +95,20 @@ func (n *Node) settleBallot(now time.Time, c *claim) {
 		// Those who met have their next turns apart, and give way to the others the more the
 		// more often they tried in vain.
 		c.lost = min(c.lost+1, maxLost)
-		c.turn = now.Add(time.Duration((1+n.rank(now, c))*c.lost) * n.cfg.Timing.Renew / turns)
+		turn := n.cfg.Timing.Renew / turns
+		if c.offer.stands(now) && c.offer.toThis {
+			turn /= haste
+		}
+		c.turn = now.Add(time.Duration((1+n.rank(now, c))*c.lost) * turn)
 	}
 }
+
+// saidGoodbye reports whether a member of the mesh said that it is stopping, and has not been heard since.
+func (n *Node) saidGoodbye(name string) bool { return n.peers[name].report.Leaving }
+
+// haste is by how much sooner a node asks again that the holder has let go for: nobody else
+// asks, and who refused has only not heard of it yet.
+const haste = 8
 
 // maxLost bounds how long a node that asked in vain waits for its next turn.
 const maxLost = 4

@@ -162,10 +162,15 @@ func (n *Node) sendHandover(now time.Time, c *claim) {
 }
 
 // offer tells all peers that this node has let go: one of them may take the claim, and
-// none is bound to this node by a promise any more.
+// none is bound to this node by a promise any more. The one that is to take it asks the others
+// at once, so it is told last: they would still refuse.
 func (n *Node) offer(c *claim) {
 	id := n.newRequest()
-	for _, name := range slices.Concat(n.cfg.Peers, n.cfg.Witnesses) {
+	names := slices.Concat(n.cfg.Witnesses, n.cfg.Peers)
+	if i := slices.Index(names, c.to); i >= 0 {
+		names = append(slices.Delete(names, i, i+1), c.to)
+	}
+	for _, name := range names {
 		n.question(arbiter.Request{ID: id, Kind: arbiter.RequestReleased, To: name, Claim: c.cfg.Name, Token: c.token, For: c.to})
 	}
 }
