@@ -283,7 +283,9 @@ func (n *Node) take(now time.Time, c *claim) {
 		return
 	case n.lease != nil && n.leased(now, c):
 		c.token, _, _ = n.lease.Permission(c.cfg.Name)
-		if n.outdated(now, c) {
+		// The same token heard in the mesh is that of somebody else: the witness has only just said
+		// that this one is ours.
+		if n.outdated(now, c) || c.token <= c.bar {
 			n.giveBack(now, c, n.cfg.Name) // the next is above it
 			return
 		}

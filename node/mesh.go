@@ -266,7 +266,11 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 // answered takes in a peer's answer.
 func (n *Node) answered(now time.Time, a arbiter.Answer, path arbiter.Path) {
 	p, c := n.peers[a.From], n.claims[a.Claim]
-	if p == nil || c == nil {
+	if p == nil {
+		return
+	}
+	if c == nil {
+		n.learn(a.Claim, a.Token) // a reload took the claim away, and another may bring it back
 		return
 	}
 	n.former.answered(a)

@@ -106,3 +106,39 @@ func TestUnknownRequests(t *testing.T) {
 		}
 	}
 }
+
+// TestTokensHeardAtABadMoment: what a peer says of a token counts also while a reload has taken
+// the claim away, and while the witness grants one as high.
+func TestTokensHeardAtABadMoment(t *testing.T) {
+	t.Run("no such claim now", func(t *testing.T) {
+		n := meshNode(t)
+		n.Step(testStart, Reconfigure{})
+		n.Step(testStart, PeerAnswered{Answer: arbiter.Answer{From: "w1", Claim: "VI_1", Yes: true, Token: 7}})
+		n.Step(testStart, Reconfigure{Claims: defaultConfig().Claims})
+		if got := n.claims["VI_1"].highest(); got != 7 {
+			t.Errorf("back again it knows of token %d, want 7", got)
+		}
+	})
+	t.Run("a take is under way", func(t *testing.T) {
+		cfg := defaultConfig()
+		cfg.Mode, cfg.Peers = arbiter.ModeLease, []string{"n2"}
+		w, err := newWorld(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := false
+		w.trace = func(text string) {
+			if text == "ask the witness: take VI_1, token 1" {
+				heard = true
+				w.after(time.Millisecond/2, func() {
+					w.step(PeerAnswered{Answer: arbiter.Answer{From: "n2", Claim: "VI_1", Token: 1}})
+				})
+			}
+		}
+		w.step(Start{})
+		w.run(testStart.Add(5 * time.Second))
+		if c := w.node.claims["VI_1"]; !heard || c.phase != Held || c.token != 2 {
+			t.Errorf("%v with token %d, want it held with token 2", c.phase, c.token)
+		}
+	})
+}
