@@ -239,36 +239,6 @@ func (n *Node) settleIdle(now time.Time, c *claim) {
 	}
 }
 
-// explain says once why a claim is not taken that VRRP alone would take now. While
-// that is not decided it says nothing, and does not forget what it said.
-func (n *Node) explain(c *claim) {
-	key, text := "", ""
-	for _, in := range c.instances {
-		switch {
-		case !in.machine.Wants():
-		case in.preempts:
-			key, text = "preempt", "a master of lower priority is heard, yet the claim is not taken"
-		default:
-			key, text = "vacant", "adverts are missing, yet the claim is not taken"
-		}
-	}
-	switch {
-	case key == "" || c.verdict.Do == arbiter.Hold:
-		c.told = ""
-	case c.verdict.Do == arbiter.Handover:
-		n.tellOnce(c, "handover "+c.verdict.Peer, "asking for a handover")
-	case c.verdict.Do == arbiter.Refuse && (key != "preempt" || !c.yielded):
-		n.tellOnce(c, key+" "+c.verdict.Peer, text)
-	}
-}
-
-func (n *Node) tellOnce(c *claim, key, text string) {
-	if key != c.told {
-		n.tell(Info, c.cfg.Name, text, c.verdict.Why)
-	}
-	c.told = key
-}
-
 // take begins to hold: the token first, so that no service ever runs with one that a
 // crash could hand out again.
 func (n *Node) take(now time.Time, c *claim) {
