@@ -117,7 +117,7 @@ func TestBallotFails(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := NewBallot(holdFor, []string{"n2", "n3"}, c.needed)
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(tableNow, 7)
 			for _, a := range c.answers {
 				b.Answered(a)
 			}
@@ -141,64 +141,64 @@ func TestBallot(t *testing.T) {
 	}{
 		{"nobody asked", 2, func(*Ballot) {}, time.Time{}, "n2 has not answered; n3 has not answered"},
 		{"counts from the asking", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n3"))
 		}, at(600), ""},
 		{"all are needed", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(no(7, "n3", "promised to n9"))
 		}, time.Time{}, "n3 refuses: promised to n9"},
 		{"a majority is enough", 1, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 		}, at(600), "n3 has not answered"},
 		{"twice the same voice is one", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n2"))
 		}, time.Time{}, "n3 has not answered"},
 		{"strangers have no voice", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n9"))
 		}, time.Time{}, "n3 has not answered"},
 		{"a late answer to an earlier round counts for nothing", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Open(at(150), 8)
 			b.Answered(yes(7, "n3"))
 			b.Answered(yes(8, "n2"))
 		}, time.Time{}, "n3 has not answered"},
 		{"a round that fails leaves what the one before gave", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n3"))
 			b.Open(at(150), 8)
 			b.Answered(yes(8, "n2"))
 		}, at(600), "n3 has not answered"},
 		{"yes after no", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(no(7, "n2", "busy"))
 			b.Answered(yes(7, "n2"))
 			b.Answered(yes(7, "n3"))
 		}, at(600), ""},
 		{"no after yes: the promise was made", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Answered(no(7, "n2", "busy"))
 			b.Answered(yes(7, "n3"))
 		}, at(600), ""},
 		{"the end forgets, also what comes late", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.End()
 			b.Answered(yes(7, "n3"))
 			b.Answered(yes(0, "n3"))
 		}, time.Time{}, "n3 has not answered"},
 		{"hastening gives nothing", 2, func(b *Ballot) {
-			b.Open(time.Unix(1000, 0), 7)
+			b.Open(at(0), 7)
 			b.Answered(yes(7, "n2"))
 			b.Hasten()
 			b.Answered(yes(7, "n3"))

@@ -46,11 +46,11 @@ func TestStrangersAreCountedAndLoggedOnce(t *testing.T) {
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			peers, port := loopbackPeers(t, "lb01", "w1", "lb02")
-			lb01, w1 := start(t, configOf(peers, port, 0)), start(t, configOf(peers, port, 1))
+			peers := loopbackPeers(t, "lb01", "w1", "lb02")
+			lb01, w1 := start(t, configOf(peers, 0)), start(t, configOf(peers, 1))
 			publish(t, lb01, 1)
 			publish(t, w1, 1)
-			cfg := configOf(peers, port, 2)
+			cfg := configOf(peers, 2)
 			row.estrange(&cfg)
 			stranger := start(t, cfg)
 			publish(t, stranger, 1)
@@ -70,10 +70,10 @@ func TestStrangersAreCountedAndLoggedOnce(t *testing.T) {
 }
 
 func TestInsecureClusterKnowsPeersByAddress(t *testing.T) {
-	peers, port := loopbackPeers(t, "lb01", "lb02")
+	peers := loopbackPeers(t, "lb01", "lb02")
 	var both []*member
 	for i := range peers {
-		cfg := configOf(peers, port, i)
+		cfg := configOf(peers, i)
 		cfg.Key, cfg.Insecure = nil, true
 		m := start(t, cfg)
 		publish(t, m, 1)
@@ -97,8 +97,8 @@ func TestInsecureClusterKnowsPeersByAddress(t *testing.T) {
 // A connection that is opened and closed, or breaks off, is a lost packet or a probe
 // of the port: nothing to warn of.
 func TestEmptyStreamIsNotLogged(t *testing.T) {
-	peers, port := loopbackPeers(t, "lb01", "lb02")
-	lb01 := start(t, configOf(peers, port, 0))
+	peers := loopbackPeers(t, "lb01", "lb02")
+	lb01 := start(t, configOf(peers, 0))
 	var d net.Dialer
 	d.LocalAddr = &net.TCPAddr{IP: peers[1].Addr.AsSlice()}
 	await.That(t, "it listens", func() bool {

@@ -150,8 +150,8 @@ const meshPort = 7946
 var placesTaken atomic.Uint32
 
 // loopbackPeers returns members on loopback addresses that no other test has, of this
-// process or another, with some free ones after the last; and the port of all.
-func loopbackPeers(t *testing.T, names ...string) ([]Peer, uint16) {
+// process or another, with some free ones after the last.
+func loopbackPeers(t *testing.T, names ...string) []Peer {
 	t.Helper()
 	const places, most = 31, 8 // a call takes most of them
 	if len(names) >= most {
@@ -163,14 +163,14 @@ func loopbackPeers(t *testing.T, names ...string) ([]Peer, uint16) {
 	for i, name := range names {
 		peers = append(peers, Peer{name, netip.AddrFrom4([4]byte{127, byte(1 + pid/250%250), byte(1 + pid%250), byte(first + uint32(i))})})
 	}
-	return peers, meshPort
+	return peers
 }
 
 // configOf returns the configuration of the i-th of the members.
-func configOf(peers []Peer, port uint16, i int) Config {
+func configOf(peers []Peer, i int) Config {
 	return Config{
 		Name: peers[i].Name, Cluster: "edge", Key: testKey,
-		Bind:   netip.AddrPortFrom(peers[i].Addr, port),
+		Bind:   netip.AddrPortFrom(peers[i].Addr, meshPort),
 		Peers:  slices.Delete(slices.Clone(peers), i, i+1),
 		Logger: slog.New(slog.DiscardHandler), Deliver: func(Event) {},
 	}
@@ -179,10 +179,10 @@ func configOf(peers []Peer, port uint16, i int) Config {
 // startAll starts a cluster and waits until all hear each other by all paths.
 func startAll(t *testing.T, names ...string) []*member {
 	t.Helper()
-	peers, port := loopbackPeers(t, names...)
+	peers := loopbackPeers(t, names...)
 	var all []*member
 	for i := range peers {
-		m := start(t, configOf(peers, port, i))
+		m := start(t, configOf(peers, i))
 		publish(t, m, 1)
 		all = append(all, m)
 	}
@@ -209,7 +209,7 @@ func publish(t *testing.T, m *member, incarnation uint64, claims ...arbiter.Clai
 }
 
 func TestNewRefuses(t *testing.T) {
-	peers, port := loopbackPeers(t, "lb01", "lb02", "w1")
+	peers := loopbackPeers(t, "lb01", "lb02", "w1")
 	for _, row := range []struct {
 		name  string
 		spoil func(*Config)
@@ -231,7 +231,7 @@ func TestNewRefuses(t *testing.T) {
 		{"nobody to deliver to", func(c *Config) { c.Deliver = nil }, "no one to deliver to"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			cfg := configOf(peers, port, 0)
+			cfg := configOf(peers, 0)
 			row.spoil(&cfg)
 			if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("got %v, want an error with %q", err, row.want)
@@ -321,8 +321,8 @@ func TestQuestionIsDeliveredOnceAndAnswered(t *testing.T) {
 }
 
 func TestAskBeforeUpAndToNobodyIsDropped(t *testing.T) {
-	peers, port := loopbackPeers(t, "lb01", "lb02")
-	m, err := New(configOf(peers, port, 0))
+	peers := loopbackPeers(t, "lb01", "lb02")
+	m, err := New(configOf(peers, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,10 +363,10 @@ func TestOrderlyStopIsSeenAtOnce(t *testing.T) {
 }
 
 func TestRestartWithLostIncarnationIsHeard(t *testing.T) {
-	peers, port := loopbackPeers(t, "lb01", "lb02")
-	lb02 := start(t, configOf(peers, port, 1))
+	peers := loopbackPeers(t, "lb01", "lb02")
+	lb02 := start(t, configOf(peers, 1))
 	publish(t, lb02, 1)
-	first := start(t, configOf(peers, port, 0))
+	first := start(t, configOf(peers, 0))
 	publish(t, first, 9)
 	lb02.await(t, 0, "lb01", report("lb01", ""))
 	lb02.await(t, 0, "lb01 alive", alive("lb01", true))
@@ -374,7 +374,7 @@ func TestRestartWithLostIncarnationIsHeard(t *testing.T) {
 	first.end(t)
 	lb02.await(t, mark, "lb01 gone", alive("lb01", false)) // if it came back before, it would not be alive again
 	mark = lb02.mark()
-	second := start(t, configOf(peers, port, 0))
+	second := start(t, configOf(peers, 0))
 	publish(t, second, 2)
 	lb02.await(t, mark, "lb01 after its restart", func(e Event) bool {
 		s, ok := e.(ReportSeen)
@@ -409,9 +409,9 @@ func TestReportTooLongForAPacketGoesThrough(t *testing.T) {
 }
 
 func TestSlowDelivererLosesEventsAndNothingElse(t *testing.T) {
-	peers, port := loopbackPeers(t, "lb01", "lb02")
+	peers := loopbackPeers(t, "lb01", "lb02")
 	release := make(chan struct{})
-	cfg := configOf(peers, port, 0)
+	cfg := configOf(peers, 0)
 	cfg.Deliver = func(Event) { <-release }
 	m, err := New(cfg)
 	if err != nil {
@@ -425,7 +425,7 @@ func TestSlowDelivererLosesEventsAndNothingElse(t *testing.T) {
 			ID: id, From: "lb02", To: "lb01", Claim: "VI_1",
 		}}))
 	}
-	lb02 := start(t, configOf(peers, port, 1))
+	lb02 := start(t, configOf(peers, 1))
 	publish(t, lb02, 1)
 	lb02.await(t, 0, "lb01 joins although nobody takes its events", alive("lb01", true))
 	close(release)

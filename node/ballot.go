@@ -60,7 +60,7 @@ const turns = 8
 
 // rank is how many peers would take the claim as well and go before this node.
 func (n *Node) rank(now time.Time, c *claim) (before int) {
-	if c.offer.stands(now) && c.offer.toThis {
+	if c.offer.forThis(now) {
 		return 0
 	}
 	for _, name := range n.cfg.Peers {
@@ -96,7 +96,7 @@ func (n *Node) settleBallot(now time.Time, c *claim) {
 		// more often they tried in vain.
 		c.lost = min(c.lost+1, maxLost)
 		turn := n.cfg.Timing.Renew / turns
-		if c.offer.stands(now) && c.offer.toThis {
+		if c.offer.forThis(now) {
 			turn /= haste
 		}
 		c.turn = now.Add(time.Duration((1+n.rank(now, c))*c.lost) * turn)

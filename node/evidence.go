@@ -202,6 +202,9 @@ func (n *Node) offeredBy(now time.Time, c *claim, lease arbiter.Lease) bool {
 // stands reports whether it was made lately.
 func (o offer) stands(now time.Time) bool { return !o.at.IsZero() && now.Sub(o.at) < offerFor }
 
+// forThis reports whether it stands and is for this node: no other one asks.
+func (o offer) forThis(now time.Time) bool { return o.toThis && o.stands(now) }
+
 // priority is the claim's effective priority: its weakest instance's.
 func (c *claim) priority() uint8 {
 	p := uint8(255)

@@ -236,7 +236,7 @@ func (p *player) order(ctx context.Context, step scenario.Step) (done bool, err 
 		return false, fmt.Errorf("start %s on %s: %w", argv[0], h.Name, err)
 	}
 	failed := cmd.Wait()
-	said := strings.Join(strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), "; ")
+	said := strings.ReplaceAll(strings.TrimSpace(out.String()), "\n", "; ")
 	if failed != nil {
 		p.seen.mark(verify.Missed, h.Name, fmt.Sprintf("%s: %v: %s", step, failed, said))
 		return false, nil
