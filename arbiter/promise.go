@@ -118,7 +118,7 @@ func (b *Ballot) Open(now time.Time, id uint64) {
 // Answered takes in an answer; one to an earlier round, to none that is open, or of
 // somebody who has no vote, changes nothing.
 func (b *Ballot) Answered(a Answer) {
-	if b.id == 0 || b.asked.IsZero() || a.ID != b.id || !slices.Contains(b.voters, a.From) {
+	if b.id == 0 || a.ID != b.id || !slices.Contains(b.voters, a.From) {
 		return
 	}
 	if a.Yes {
@@ -171,9 +171,6 @@ func (b *Ballot) Running() bool { return b.id != 0 }
 
 // Asked returns when the last round was opened.
 func (b *Ballot) Asked() time.Time { return b.asked }
-
-// Hasten makes the next round due at once: somebody said that the claim is free.
-func (b *Ballot) Hasten() { b.asked = time.Time{} }
 
 // End forgets all promises: this node has let go of the claim.
 func (b *Ballot) End() { b.id, b.until = 0, time.Time{} }

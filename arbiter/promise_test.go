@@ -197,12 +197,6 @@ func TestBallot(t *testing.T) {
 			b.Answered(yes(7, "n3"))
 			b.Answered(yes(0, "n3"))
 		}, time.Time{}, "n3 has not answered"},
-		{"hastening gives nothing", 2, func(b *Ballot) {
-			b.Open(at(0), 7)
-			b.Answered(yes(7, "n2"))
-			b.Hasten()
-			b.Answered(yes(7, "n3"))
-		}, time.Time{}, "n3 has not answered"},
 		{"alone in the cluster nobody needs to agree", 0, func(b *Ballot) { b.Open(at(5), 7) }, at(605), "n2 has not answered; n3 has not answered"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -258,9 +258,6 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 	if n.lease != nil {
 		n.lease.Hasten(now)
 	}
-	if c.ballot != nil {
-		c.ballot.Hasten()
-	}
 }
 
 // answered takes in a peer's answer.
