@@ -25,7 +25,7 @@ type (
 		Instance string
 		Packet   vrrp.Packet
 	}
-	// StoreToken makes the token durable. TokenStored follows.
+	// StoreToken makes the token durable, or keeps a higher one that is. TokenStored follows.
 	StoreToken struct {
 		Claim string
 		Token arbiter.Token

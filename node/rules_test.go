@@ -51,7 +51,8 @@ func (r *rules) event(ev Event) {
 	switch ev := ev.(type) {
 	case TokenStored:
 		if ev.Err == nil {
-			r.claim(ev.Claim).stored = ev.Token
+			c := r.claim(ev.Claim)
+			c.stored = max(c.stored, ev.Token)
 		}
 	case WatchdogDone:
 		r.bites = ev.Timeout
@@ -107,7 +108,7 @@ func (r *rules) action(now time.Time, a Action) string {
 			return ""
 		case !c.on || !c.armed:
 			return "guards started where the claim is not held"
-		case r.cfg.Mode != arbiter.ModeVRRP && a.Token != c.stored:
+		case r.cfg.Mode != arbiter.ModeVRRP && a.Token > c.stored:
 			return fmt.Sprintf("guards started with token %d, stored is %d", a.Token, c.stored)
 		}
 		c.guards = true

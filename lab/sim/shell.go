@@ -94,7 +94,7 @@ func (d *daemon) persist(a node.Action) {
 		}
 		d.after(wait, func() {
 			if err == nil {
-				h.disk.tokens[claim] = a.Token
+				h.disk.tokens[claim] = max(h.disk.tokens[claim], a.Token)
 			}
 			d.step(node.TokenStored{Claim: a.Claim, Token: a.Token, Err: err})
 		})

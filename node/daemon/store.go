@@ -81,11 +81,11 @@ func (s *store) tokens() map[string]arbiter.Token {
 	return maps.Clone(s.data.Tokens)
 }
 
-// setToken makes the token durable; it returns when it is on disk.
+// setToken makes the token durable, or keeps the higher one that is; it returns when it is on disk.
 func (s *store) setToken(claim string, token arbiter.Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.data.Tokens[claim] = token
+	s.data.Tokens[claim] = max(s.data.Tokens[claim], token)
 	return s.write()
 }
 
