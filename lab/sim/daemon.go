@@ -19,7 +19,6 @@ type daemon struct {
 	events  []node.Event  // results of what was done, before anything else is heard
 	actions []node.Action // not yet carried out
 	busy    bool
-	awake   bool      // a step was taken since the host was suspended
 	inbox   []message // what came while frozen
 	wake    time.Duration
 	ticks   int // numbers the timers, so that a later one voids an earlier one
@@ -265,8 +264,8 @@ func (d *daemon) run() {
 		}
 		ev := d.events[0]
 		d.events = d.events[1:]
+		d.wakeUp()
 		d.actions = d.node.Step(d.host.boot(), ev)
-		d.awake = true
 	}
 	d.busy = false
 	if d.runs() {
@@ -274,19 +273,28 @@ func (d *daemon) run() {
 	}
 }
 
+// wakeUp arms the gate anew by the boot clock after a suspension, before anything else happens,
+// as the daemon does.
+func (d *daemon) wakeUp() {
+	h := d.host
+	if !h.exposed {
+		return
+	}
+	for i := range h.kernel {
+		h.kernel[i].rearm(h.mono(), h.boot())
+	}
+	h.exposed = false
+	h.changed()
+}
+
 // settled is the end of a run: everything has been carried out.
 func (d *daemon) settled() {
-	h := d.host
-	if h.exposed && d.awake {
-		h.exposed = false
-		h.changed()
-	}
-	d.schedule(d.node.Deadline(h.boot()))
+	d.schedule(d.node.Deadline(d.host.boot()))
 }
 
 // stalls stops the process before an effect if it is time for that.
 func (d *daemon) stalls(a node.Action) bool {
-	if d.stall == 0 || d.host.exposed || d.host.settling() || !isEffect(a) {
+	if d.stall == 0 || d.host.exposed || !isEffect(a) {
 		return false
 	}
 	if d.stall--; d.stall > 0 {
@@ -378,7 +386,7 @@ func (d *daemon) thaw() {
 	}
 	h.world.note("%s: the daemon goes on", h.Name)
 	h.excuse()
-	d.frozen, h.able, d.awake = false, h.world.Now, false
+	d.frozen, h.able = false, h.world.Now
 	h.world.look()
 	inbox := d.inbox
 	d.inbox = nil

@@ -26,8 +26,7 @@ type Host struct {
 	boots   int  // which power-on this is: what belongs to an earlier one is void
 	asleep  bool // suspended
 	later   []func()
-	exposed bool          // woken, and the daemon has not run yet
-	woke    time.Duration // when it last did
+	exposed bool          // woken, and the daemon has not run yet: to stop it then is not promised
 	paused  bool          // asleep, and its clocks stand still
 	since   time.Duration // asleep: since when
 	risk    time.Duration // until then what it does may rest on clocks that stood still
@@ -151,7 +150,7 @@ func (h *Host) Crash() {
 // Kill ends the daemon without a word. Kernel and services live on until the next one
 // cleans up.
 func (h *Host) Kill() {
-	if h.daemon == nil || h.asleep {
+	if h.daemon == nil || h.asleep || h.exposed {
 		return
 	}
 	h.world.note("%s: the daemon is killed", h.Name)
@@ -171,10 +170,7 @@ func (h *Host) Stop() {
 
 // Freeze stops the daemon's process for a time. The kernel and the services go on.
 func (h *Host) Freeze(length time.Duration) {
-	if h.daemon == nil || h.asleep {
-		return
-	}
-	if h.settling() {
+	if h.daemon == nil || h.asleep || h.exposed {
 		return
 	}
 	h.world.note("%s: the daemon is frozen for %v", h.Name, length)
@@ -187,13 +183,6 @@ func (h *Host) Stall(effects int, length time.Duration) {
 	if d := h.daemon; d != nil {
 		d.stall, d.stallFor = effects, length
 	}
-}
-
-// settling reports whether the host has just woken. Until the daemon has armed the gate
-// anew the kernel's timeouts are late by the time of the suspension: to stop the daemon just
-// then is a second fault at once, and not promised.
-func (h *Host) settling() bool {
-	return h.woke > 0 && h.world.Now-h.woke < 2*h.world.Shape.Timing.Hold
 }
 
 // Suspend stops the whole host for a time; its boot clock counts on.
@@ -243,7 +232,7 @@ func (h *Host) Wake() {
 	} else {
 		h.clock.resume(h.world.Now)
 	}
-	h.asleep, h.paused, h.exposed, h.woke = false, false, true, h.world.Now
+	h.asleep, h.paused, h.exposed = false, false, true
 	h.excuse()
 	h.changed()
 	for _, fn := range h.later {

@@ -44,6 +44,13 @@ func (k *kernel) arm(mono, left, slack time.Duration) bool {
 	return true
 }
 
+// rearm brings the gate back to the boot clock, as Gate.Restore does.
+func (k *kernel) rearm(mono time.Duration, boot time.Time) {
+	if k.armed > 0 {
+		k.arm(mono, k.until.Sub(boot), 0)
+	}
+}
+
 // add puts the addresses on with a lifetime, or extends it.
 func (k *kernel) add(mono, lifetime, late time.Duration) {
 	k.on = true

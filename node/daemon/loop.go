@@ -87,13 +87,13 @@ func (d *daemon) drain() (stopped bool) {
 // step drives the node with an event, and with the results of what it wants done at
 // once, until nothing is left. It reports whether the node has stopped.
 func (d *daemon) step(ev node.Event) (stopped bool) {
-	d.wakeUp()
 	if s, ok := ev.(node.Script); ok {
 		d.up[s.Name] = s.Up
 	}
 	queue := []node.Event{ev}
 	for len(queue) > 0 {
 		ev, queue = queue[0], queue[1:]
+		d.wakeUp()
 		for _, a := range d.node.Step(boottime.Now(), ev) {
 			d.beat() // many slow effects in a row are no loop that hangs
 			if _, ok := a.(node.Stopped); ok {
