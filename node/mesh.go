@@ -249,7 +249,7 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 		}
 	}
 	p.seen = now
-	if r.Token != 0 && (r.For == "" || r.For == n.cfg.Name) {
+	if r.Token != 0 && r.Token >= c.known && (r.For == "" || r.For == n.cfg.Name) {
 		c.offer = offer{at: now, token: r.Token, toThis: r.For != "", unsettled: r.Unsettled}
 	}
 	if n.promises != nil {

@@ -12,6 +12,9 @@ import (
 func (n *Node) learn(claim string, token arbiter.Token) {
 	if c := n.claims[claim]; c != nil {
 		c.known = max(c.known, token)
+		if c.offer.token < token {
+			c.offer = offer{} // another has held it since
+		}
 		return
 	}
 	n.learned[claim] = max(n.learned[claim], token)

@@ -320,6 +320,22 @@ func TestReleaseToOneAndToAnyone(t *testing.T) {
 	}
 }
 
+// TestPromisedClaimTakesNoTurn: a claim that was released in favour of one node, and that another
+// holds by promises by now, waits for nobody's turn: the promises may not last that long.
+func TestPromisedClaimTakesNoTurn(t *testing.T) {
+	b := newBench(t, "n1", "n2", "n3")
+	b.take("n1", "web")
+	b.leases["n1"].Release("web", "n2")
+	b.round("n1")
+	b.observe("n3")
+	b.standing("n3", "web", witness.Waiting, b.timing.Wait)
+	b.leases["n3"].Use("web")
+	b.standing("n3", "web", witness.Free, 0)
+	b.leases["n3"].Take("web", 1)
+	b.round("n3")
+	b.holds("n3", "web")
+}
+
 // TestReleaseSaidTwice: the second word must not take back the first.
 func TestReleaseSaidTwice(t *testing.T) {
 	b := newBench(t, "n1", "n2")

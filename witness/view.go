@@ -82,8 +82,8 @@ func (l *Lease) freeAt(now time.Time, c seenClaim) time.Time {
 	case c.Version == 0:
 		// Never seen, or deleted by hand: somebody may hold it by a record that is gone.
 		return c.changed.Add(wait)
-	case r.Released && (r.To == "" || r.To == l.cfg.Node):
-		return now
+	case r.Released && (r.To == "" || r.To == l.cfg.Node || l.used[r.Claim]):
+		return now // who holds it by promises already takes nobody's turn
 	case r.Released:
 		return c.changed.Add(wait)
 	case r.Holder == l.cfg.Node:
