@@ -78,8 +78,14 @@ func (l *Lease) noteTerm(now time.Time, term uint64) {
 // state that is known, at a revision that has to have that state, or a newer one in which
 // what only grows is less than it was. An empty text says that it is not.
 func (l *Lease) wentBack(o Observation) string {
-	if o.Complete && o.Term != 0 && l.term != 0 && o.Term != l.term && o.Revision < l.revision {
-		return fmt.Sprintf("it was emptied, or put back to an older state: its revision is %d and was %d", o.Revision, l.revision)
+	if o.Complete && o.Term != 0 && l.term != 0 && o.Term != l.term {
+		if o.Revision < l.revision {
+			return fmt.Sprintf("it was emptied, or put back to an older state: its revision is %d and was %d", o.Revision, l.revision)
+		}
+		// It was started anew, and has been written to as often as before. No node deletes its record.
+		if _, ok := o.Nodes[l.cfg.Node]; !ok && l.nodes[l.cfg.Node].Version != 0 {
+			return "it was emptied, or put back to an older state: the record of " + l.cfg.Node + " is gone"
+		}
 	}
 	older := func(version, known int64) bool {
 		return o.Complete && version != 0 && version < known && known <= o.Revision

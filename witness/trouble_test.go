@@ -322,6 +322,28 @@ func TestEmptiedStoreSeenByWatching(t *testing.T) {
 	b.record("web", "n1 1")
 }
 
+// TestStoreEmptiedTwice: the second time it has been written to as often as before, by another
+// node, when the holder sees it: only its own record is missing. It holds on.
+func TestStoreEmptiedTwice(t *testing.T) {
+	b := newBench(t, "n1", "n2")
+	b.take("n1", "web")
+	for _, first := range []string{"n1", "n2"} {
+		written := b.store.Revision
+		empty := newStore(b.store.ClusterID)
+		empty.Term = b.store.Term + 1
+		b.store = empty
+		b.pass(b.timing.Renew, first)
+		if first == "n2" {
+			b.store.Revision = max(b.store.Revision, written)
+		}
+	}
+	for range 2 {
+		b.pass(b.timing.Wait, "n1", "n2")
+		b.holds("n1", "web")
+		b.record("web", "n1 1")
+	}
+}
+
 // TestUsedClaimIsNoOrphan: somebody deletes the claim's record while its holder cannot
 // let go, and then a take that was late puts it back. As long as something of the claim
 // may be on the node, that is not given to others.
