@@ -44,8 +44,8 @@ type Versioned[R any] struct {
 type Observation struct {
 	ClusterID uint64 // of the etcd cluster: another one is another witness
 	Revision  int64  // of the store when it answered
-	// Term is etcd's raft term: it is another one after each start of the witness, and after
-	// each change of the leader. 0: this observation does not tell.
+	// Term is etcd's raft term: it is another one after each start of the witness on the same
+	// disk, and after each change of the leader. 0: this observation does not tell.
 	Term   uint64
 	Nodes  map[string]Versioned[NodeRecord]
 	Claims map[string]Versioned[ClaimRecord]

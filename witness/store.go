@@ -78,14 +78,11 @@ func (l *Lease) noteTerm(now time.Time, term uint64) {
 // state that is known, at a revision that has to have that state, or a newer one in which
 // what only grows is less than it was. An empty text says that it is not.
 func (l *Lease) wentBack(o Observation) string {
-	if o.Complete && o.Term != 0 && l.term != 0 && o.Term != l.term {
-		if o.Revision < l.revision {
-			return fmt.Sprintf("it was emptied, or put back to an older state: its revision is %d and was %d", o.Revision, l.revision)
-		}
-		// It was started anew, and has been written to as often as before. No node deletes its record.
-		if _, ok := o.Nodes[l.cfg.Node]; !ok && l.nodes[l.cfg.Node].Version != 0 {
-			return "it was emptied, or put back to an older state: the record of " + l.cfg.Node + " is gone"
-		}
+	if o.Complete && o.Term != 0 && l.term != 0 && o.Term != l.term && o.Revision < l.revision {
+		return fmt.Sprintf("it was emptied, or put back to an older state: its revision is %d and was %d", o.Revision, l.revision)
+	}
+	if name := l.missing(o); name != "" {
+		return "it was emptied, or put back to an older state: the record of " + name + " is gone"
 	}
 	older := func(version, known int64) bool {
 		return o.Complete && version != 0 && version < known && known <= o.Revision
@@ -101,6 +98,26 @@ func (l *Lease) wentBack(o Observation) string {
 		known := l.claims[name]
 		if v.Version > known.Version && v.Record.Token < known.Record.Token || older(v.Version, known.Version) {
 			return "it was put back to an older state: the record of " + name + " is an old one"
+		}
+	}
+	return ""
+}
+
+// missing names a record that the observation must have and has not: one that is known to have been
+// there at its revision, or this node's own, which no node deletes.
+func (l *Lease) missing(o Observation) string {
+	if !o.Complete {
+		return ""
+	}
+	was := func(version int64) bool { return version != 0 && version <= o.Revision }
+	for name, known := range l.nodes {
+		if _, ok := o.Nodes[name]; !ok && was(known.Version) && (o.Revision <= l.revision || name == l.cfg.Node) {
+			return name
+		}
+	}
+	for name, known := range l.claims {
+		if _, ok := o.Claims[name]; !ok && was(known.Version) && o.Revision <= l.revision {
+			return name
 		}
 	}
 	return ""

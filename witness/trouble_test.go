@@ -344,6 +344,26 @@ func TestStoreEmptiedTwice(t *testing.T) {
 	}
 }
 
+// TestEmptiedStoreLooksAsBefore: an etcd that is set up again on an empty disk has the id and the
+// term that it had, and n1's claim was taken at a revision that it has reached again. What
+// was known to be there at that revision is missing, so it is another store: n1 holds on.
+func TestEmptiedStoreLooksAsBefore(t *testing.T) {
+	b := newBench(t, "n1", "n2")
+	b.take("n1", "web")
+	b.pass(10*b.timing.Renew, "n1", "n2")
+	taken := b.store.Claims["web"].Version
+	b.store = newStore(b.store.ClusterID)
+	for b.store.Revision < taken {
+		b.pass(b.timing.Renew/10, "n2")
+		b.store.Revision++
+	}
+	b.observe("n1")
+	b.holds("n1", "web")
+	b.pass(2*b.timing.Wait, "n1", "n2")
+	b.holds("n1", "web")
+	b.record("web", "n1 1")
+}
+
 // TestUsedClaimIsNoOrphan: somebody deletes the claim's record while its holder cannot
 // let go, and then a take that was late puts it back. As long as something of the claim
 // may be on the node, that is not given to others.

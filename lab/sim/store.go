@@ -26,22 +26,30 @@ type Store struct {
 
 type records struct {
 	id       uint64
+	term     uint64 // counts the starts of an etcd, but not across its disks
 	revision int64
 	nodes    map[string]witness.Versioned[witness.NodeRecord]
 	claims   map[string]witness.Versioned[witness.ClaimRecord]
 }
 
+// firstTerm is that of an etcd with an empty disk, whatever was there before.
+const firstTerm = 2
+
 func newStore(w *World) *Store {
 	s := &Store{Up: true, world: w}
-	s.data = records{id: 1, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
+	s.data = records{id: 1, term: firstTerm, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
 	return s
 }
 
 // Switch starts or stops it; its data stay.
 func (s *Store) Switch(up bool) {
 	s.world.note("the witness is up: %t", up)
-	if s.Up && !up {
+	switch {
+	case s.Up && !up:
 		s.hangUp()
+	case up && !s.Up:
+		s.data.term++
+		s.view = nil
 	}
 	s.Up = up
 	s.world.look()
@@ -51,7 +59,7 @@ func (s *Store) Switch(up bool) {
 func (s *Store) Wipe() {
 	s.world.note("the witness is wiped")
 	// An etcd that is set up as before has the same id, another one has not.
-	s.put(records{id: s.data.id + uint64(s.world.Rand.IntN(2)), revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}})
+	s.put(records{id: s.data.id + uint64(s.world.Rand.IntN(2)), term: firstTerm, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}})
 }
 
 // Backup returns what is there now.
@@ -59,6 +67,10 @@ func (s *Store) Backup() func() {
 	old := s.data // its maps are never written to
 	return func() {
 		s.world.note("the witness is restored from a backup, revision %d -> %d", s.data.revision, old.revision)
+		old.term++ // its data were copied back
+		if s.world.chance(2) {
+			old.term = firstTerm // or they were a snapshot
+		}
 		s.put(old)
 	}
 }
@@ -142,7 +154,7 @@ func (s *Store) written(r witness.ClaimRecord) {
 func (s *Store) observe() witness.Observation {
 	if s.view == nil {
 		s.view = &witness.Observation{
-			ClusterID: s.data.id, Revision: s.data.revision, Term: uint64(s.run) + 1, Complete: true,
+			ClusterID: s.data.id, Revision: s.data.revision, Term: s.data.term, Complete: true,
 			Nodes: s.data.nodes, Claims: s.data.claims,
 		}
 	}
