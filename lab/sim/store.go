@@ -64,12 +64,15 @@ func (s *Store) Wipe() {
 
 // Backup returns what is there now.
 func (s *Store) Backup() func() {
-	old := s.data // its maps are never written to
+	old, made := s.data, s.world.Now // its maps are never written to
 	return func() {
 		s.world.note("the witness is restored from a backup, revision %d -> %d", s.data.revision, old.revision)
 		old.term++ // its data were copied back
 		if s.world.chance(2) {
 			old.term = firstTerm // or they were a snapshot
+		}
+		if s.world.Now-made <= s.world.Shape.Timing.Wait && old.term == s.data.term {
+			old.term++ // nobody makes a backup, stops etcd and puts it back as soon as that
 		}
 		s.put(old)
 	}
