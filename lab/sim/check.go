@@ -40,7 +40,8 @@ type Checker struct {
 
 // checked is what is known of a claim.
 type checked struct {
-	token  arbiter.Token // the highest of any holding
+	token  arbiter.Token // the highest of any holding that others can know of
+	gone   arbiter.Token // the highest that the witness has forgotten
 	holder string        // who had it
 	beside time.Duration // since when two guards run by an excuse
 	both   bool
@@ -130,7 +131,9 @@ func (c *Checker) Took(now time.Duration, claim, host string, token, known arbit
 	case token <= k.token:
 		c.Problem(now, TokensGrow, "%s takes %s with token %d, but %s has had %d", host, claim, token, k.holder, k.token)
 	}
-	k.token, k.holder = max(k.token, token), host
+	if token > k.gone {
+		k.token, k.holder = max(k.token, token), host
+	}
 }
 
 // Forgot says that something that remembers tokens has lost its memory: a disk is gone, or
@@ -140,6 +143,13 @@ func (c *Checker) Forgot() {
 	for _, k := range c.claims {
 		k.token = 0
 	}
+}
+
+// Unrecorded says that the witness has lost the record of a token that it had granted. A holding
+// with it can begin later, and is known to nobody but its holder.
+func (c *Checker) Unrecorded(claim string, token arbiter.Token) {
+	k := c.claim(claim)
+	k.gone = max(k.gone, token)
 }
 
 // Released judges that a node gives a claim away for others to take: nothing of it may

@@ -52,6 +52,21 @@ func TestCheckers(t *testing.T) {
 		{"no token", func(c *sim.Checker) { c.Took(0, claim, "n1", 0, 0) }, sim.TokensGrow},
 		{"the same token of another claim", func(c *sim.Checker) { c.Took(0, claim, "n1", 1, 0); c.Took(1, "VI_2", "n2", 1, 0) }, 0},
 		{"all memory lost", func(c *sim.Checker) { c.Took(0, claim, "n1", 5, 0); c.Forgot(); c.Took(1, claim, "n2", 1, 0) }, 0},
+		{"granted by a memory that was lost, and used after", func(c *sim.Checker) {
+			c.Unrecorded(claim, 5)
+			c.Took(0, claim, "n1", 5, 0)
+			c.Took(1, claim, "n2", 5, 0)
+		}, 0},
+		{"granted by a memory that was lost, used after, and told", func(c *sim.Checker) {
+			c.Unrecorded(claim, 5)
+			c.Took(0, claim, "n1", 5, 0)
+			c.Took(1, claim, "n2", 5, 5)
+		}, sim.TokensGrow},
+		{"granted after a memory was lost", func(c *sim.Checker) {
+			c.Unrecorded(claim, 5)
+			c.Took(0, claim, "n1", 6, 0)
+			c.Took(1, claim, "n2", 6, 0)
+		}, sim.TokensGrow},
 		{"memory lost, and told all the same", func(c *sim.Checker) { c.Took(0, claim, "n1", 5, 0); c.Forgot(); c.Took(1, claim, "n2", 5, 5) }, sim.TokensGrow},
 
 		{"an address behind the gate", func(c *sim.Checker) { c.Gated(0, claim, "n1", true) }, 0},

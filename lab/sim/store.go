@@ -79,6 +79,11 @@ func (s *Store) Backup() func() {
 }
 
 func (s *Store) put(r records) {
+	for name, had := range s.data.claims {
+		if had.Record.Token > r.claims[name].Record.Token {
+			s.world.Check.Unrecorded(name, had.Record.Token)
+		}
+	}
 	s.data, s.view = r, nil
 	s.world.Check.Forgot()
 	s.hangUp()
