@@ -249,6 +249,7 @@ func (n *Node) offeredTo(now time.Time, c *claim, r arbiter.Request) {
 		}
 	}
 	p.seen = now
+	// The word of an older holding than the last one known is no offer: another has held since.
 	if r.Token != 0 && r.Token >= c.known && (r.For == "" || r.For == n.cfg.Name) {
 		c.offer = offer{at: now, token: r.Token, toThis: r.For != "", unsettled: r.Unsettled}
 	}

@@ -118,6 +118,12 @@ func (b *bench) replaceStore(next *store) {
 	b.store = next
 }
 
+// emptyStore sets the same etcd up again on an empty disk, which is at the given term then.
+func (b *bench) emptyStore(term uint64) {
+	b.store = newStore(b.store.ClusterID)
+	b.store.Term = term
+}
+
 // TestReplacedStoreKeepsItsHolder: the holder asserts at the new store what it holds by
 // the old one, before anybody else may think it free.
 func TestReplacedStoreKeepsItsHolder(t *testing.T) {
@@ -308,9 +314,7 @@ func TestEmptiedStoreSeenByWatching(t *testing.T) {
 	b := newBench(t, "n1", "n2")
 	b.take("n1", "web")
 	b.pass(10*b.timing.Renew, "n1", "n2")
-	empty := newStore(b.store.ClusterID)
-	empty.Term = b.store.Term + 1
-	b.store = empty
+	b.emptyStore(b.store.Term + 1)
 	for b.store.Revision < 20 {
 		b.pass(b.timing.Renew/10, "n2")
 		b.store.Revision += 5
@@ -327,21 +331,15 @@ func TestEmptiedStoreSeenByWatching(t *testing.T) {
 func TestStoreEmptiedTwice(t *testing.T) {
 	b := newBench(t, "n1", "n2")
 	b.take("n1", "web")
-	for _, first := range []string{"n1", "n2"} {
-		written := b.store.Revision
-		empty := newStore(b.store.ClusterID)
-		empty.Term = b.store.Term + 1
-		b.store = empty
-		b.pass(b.timing.Renew, first)
-		if first == "n2" {
-			b.store.Revision = max(b.store.Revision, written)
-		}
-	}
-	for range 2 {
-		b.pass(b.timing.Wait, "n1", "n2")
-		b.holds("n1", "web")
-		b.record("web", "n1 1")
-	}
+	b.emptyStore(b.store.Term + 1)
+	b.pass(b.timing.Renew, "n1")
+	written := b.store.Revision
+	b.emptyStore(b.store.Term + 1)
+	b.pass(b.timing.Renew, "n2")
+	b.store.Revision = max(b.store.Revision, written)
+	b.pass(2*b.timing.Wait, "n1", "n2")
+	b.holds("n1", "web")
+	b.record("web", "n1 1")
 }
 
 // TestEmptiedStoreLooksAsBefore: an etcd that is set up again on an empty disk has the id and the
@@ -352,7 +350,7 @@ func TestEmptiedStoreLooksAsBefore(t *testing.T) {
 	b.take("n1", "web")
 	b.pass(10*b.timing.Renew, "n1", "n2")
 	taken := b.store.Claims["web"].Version
-	b.store = newStore(b.store.ClusterID)
+	b.emptyStore(b.store.Term)
 	for b.store.Revision < taken {
 		b.pass(b.timing.Renew/10, "n2")
 		b.store.Revision++

@@ -41,8 +41,8 @@ type Checker struct {
 // checked is what is known of a claim.
 type checked struct {
 	token  arbiter.Token // the highest of any holding that others can know of
-	gone   arbiter.Token // the highest that the witness has forgotten
 	holder string        // who had it
+	gone   arbiter.Token // the highest that the witness has forgotten
 	beside time.Duration // since when two guards run by an excuse
 	both   bool
 }

@@ -269,7 +269,7 @@ func (d *daemon) run() {
 	}
 	d.busy = false
 	if d.runs() {
-		d.settled()
+		d.schedule(d.node.Deadline(d.host.boot()))
 	}
 }
 
@@ -285,11 +285,6 @@ func (d *daemon) wakeUp() {
 	}
 	h.exposed = false
 	h.changed()
-}
-
-// settled is the end of a run: everything has been carried out.
-func (d *daemon) settled() {
-	d.schedule(d.node.Deadline(d.host.boot()))
 }
 
 // stalls stops the process before an effect if it is time for that.

@@ -36,9 +36,15 @@ type records struct {
 const firstTerm = 2
 
 func newStore(w *World) *Store {
-	s := &Store{Up: true, world: w}
-	s.data = records{id: 1, term: firstTerm, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}}
-	return s
+	return &Store{Up: true, world: w, data: emptyDisk(1)}
+}
+
+// emptyDisk is what an etcd of the id begins with.
+func emptyDisk(id uint64) records {
+	return records{
+		id: id, term: firstTerm, revision: 1,
+		nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{},
+	}
 }
 
 // Switch starts or stops it; its data stay.
@@ -59,7 +65,7 @@ func (s *Store) Switch(up bool) {
 func (s *Store) Wipe() {
 	s.world.note("the witness is wiped")
 	// An etcd that is set up as before has the same id, another one has not.
-	s.put(records{id: s.data.id + uint64(s.world.Rand.IntN(2)), term: firstTerm, revision: 1, nodes: map[string]witness.Versioned[witness.NodeRecord]{}, claims: map[string]witness.Versioned[witness.ClaimRecord]{}})
+	s.put(emptyDisk(s.data.id + uint64(s.world.Rand.IntN(2))))
 }
 
 // Backup returns what is there now.
